@@ -1,0 +1,29 @@
+"""The `ingot` command. Exit codes: 0 well, 1 the answer is no, 2 bad use or bad input, 130 interrupted."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ingot.cli import bench, check, compile, doctor, inspect, run, targets
+from ingot.cli.output import guarded
+
+app = typer.Typer(
+    name="ingot",
+    help="Cast a trained model into a small, fast, sealed native library.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (compile, run, bench, inspect, check, doctor, targets):
+    app.command(module.__name__.rpartition(".")[2])(guarded(module.command))
+
+
+def main() -> None:
+    """The entry point of the `ingot` program."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,99 @@
+"""`ingot compile`: from a model to a package."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ingot.cli.options import Json, Model, Shapes
+from ingot.cli.output import bytes_text, print_json, print_table, progress_bar, seconds_text
+
+
+class Emit(StrEnum):
+    """What a package holds: a shared library, a static one, or the C."""
+
+    library = "library"
+    static = "static"
+    source = "source"
+
+
+class Precision(StrEnum):
+    """What the model computes in."""
+
+    f32 = "f32"
+
+
+def command(
+    model: Model,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder of the package; MODEL.ingot by default. With several targets each adds its name.",
+        ),
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="What to compile for, separated by commas; `ingot targets` lists them.")
+    ] = "native",
+    shape: Shapes = None,
+    precision: Annotated[Precision, typer.Option(help="What the model computes in.")] = Precision.f32,
+    emit: Annotated[
+        Emit, typer.Option(help="A shared library, a static one, or the C sources.")
+    ] = Emit.library,
+    cc: Annotated[
+        str | None, typer.Option(help="C compiler to use instead of $CC or the bundled one.")
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Fail if one context needs more memory than this, such as 512K or 64M.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Compile a model to a package: a native library with a C API, its weights, a header and an example."""
+    from ingot.report.build import build
+
+    with progress_bar() as progress:
+        start = time.perf_counter()
+        builds = build(
+            model,
+            output,
+            targets=target.split(","),
+            shapes=shape or (),
+            precision=precision.value,
+            emit=emit.value,
+            cc=cc,
+            max_memory=max_memory,
+            progress=progress,
+        )
+        seconds = time.perf_counter() - start
+    if json_output:
+        print_json({"packages": [one.to_dict() for one in builds], "seconds": seconds})
+        return
+    for one in builds:
+        print_table(f"{one.folder}", ["", ""], _rows(one.report))
+    print(f"compiled in {seconds_text(seconds)}")
+
+
+def _rows(report: dict[str, Any]) -> list[list[str]]:
+    rows = [
+        ["nodes", f"{report['nodes_before']} in the model, {report['nodes_after']} after the graph passes"],
+        ["kernels", str(report["kernels"])],
+        [
+            "arena",
+            f"{bytes_text(report['arena_bytes'])}, lower bound {bytes_text(report['arena_lower_bound'])}",
+        ],
+        ["library", bytes_text(report["library_bytes"])],
+        ["weights", bytes_text(report["weights_bytes"])],
+        ["target", report["target"]],
+        ["precision", report["precision"]],
+    ]
+    stages = sorted(report.get("seconds", {}).items(), key=lambda item: -item[1])[:3]
+    if stages:
+        rows.append(
+            ["slowest stages", ", ".join(f"{name} {seconds_text(seconds)}" for name, seconds in stages)]
+        )
+    return rows

@@ -1,0 +1,37 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX model.", show_default=False)]
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PACKAGE|MODEL",
+        help="A package folder, or an ONNX model, which is compiled first.",
+        show_default=False,
+    ),
+]
+Target = Annotated[str, typer.Option("--target", help="What to compile for; `ingot targets` lists them.")]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        help="Shape of an input: x:1x3x224x224, or x:batch,3,224,224 with symbols. Repeatable.",
+        show_default=False,
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        help="NAME=picture.jpg, NAME=array.npy or NAME=random (which others get). Repeatable.",
+        show_default=False,
+    ),
+]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads that one run uses.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]

@@ -1,0 +1,271 @@
+"""The pipeline: a model -> a package, top to bottom."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterator
+
+import onnx
+import onnx_ir
+
+from ingot import toolchain
+from ingot.debug import dump_folder, level
+from ingot.emit.example import render_example
+from ingot.emit.header import render_header
+from ingot.emit.model import HEADER, Emitted, Step, emit
+from ingot.emit.package import Package
+from ingot.errors import IngotError
+from ingot.frontends import load_model
+from ingot.graph.pipeline import optimize
+from ingot.ir.index import show
+from ingot.ir.program import Dense, MatMul, Program, Tensor
+from ingot.ir.verify import verify
+from ingot.kernels.select import build
+from ingot.lower import lowering
+from ingot.runtime.ports import Port
+from ingot.runtime.sources import native_text
+from ingot.schedule import layout
+from ingot.schedule.fuse import fuse
+from ingot.schedule.memory import Plan, plan
+from ingot.schedule.operands import rearrange
+from ingot.target import Target, resolve
+from ingot.version import __version__
+
+Model = "str | Path | onnx.ModelProto | onnx_ir.Model"
+Progress = Callable[[str, int, int], None]
+FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fno-strict-aliasing")
+"""How generated code is compiled, before the target's own flags."""
+NUMPY_NAMES = {
+    "f64": "float64", "f32": "float32", "f16": "float16", "i64": "int64", "i32": "int32", "i16": "int16", "i8": "int8",
+    "u64": "uint64", "u32": "uint32", "u16": "uint16", "u8": "uint8", "bool": "bool",
+}  # fmt: skip
+
+
+def compile(
+    model: str | Path | onnx.ModelProto | onnx_ir.Model,
+    *,
+    shapes: Mapping[str, Sequence[int | str]] | None = None,
+    target: str = "native",
+    precision: str = "f32",
+    emit: str = "library",
+    cc: str | None = None,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> Package:
+    """Cast a model into a package.
+
+    model: a path or a loaded model. shapes: input name -> dimensions, integers or symbol names, in place of the model's.
+    target: "native" or a name of `ingot targets`. emit: "library", "static" or "source". cc: a C compiler other than
+    the default. name: of the library, by default the model's. progress: called with (stage, done, total).
+    Raises IngotError; nothing is written but the build cache.
+    """
+    if precision != "f32":
+        raise IngotError("option-invalid", f"precision {precision!r} is not supported", where="precision", remedy="use f32")
+    if emit not in ("library", "static", "source"):
+        raise IngotError("option-invalid", f"there is no output form {emit!r}", where="emit", remedy="use library, static or source")
+    stages = _Stages(progress)
+    chosen = resolve(target)
+    compiler = None if emit == "source" else toolchain.find_compiler(cc)
+    with stages("load"):
+        graph = load_model(model, shapes)
+        label = identifier(name or _stem(model, graph))
+        before = sum(1 for _ in graph.graph.all_nodes())
+    with stages("optimise graph"):
+        optimize(graph)
+        after = sum(1 for _ in graph.graph.all_nodes())
+    with stages("lower"):
+        program = lowering.lower(graph, label)
+    with stages("fuse"):
+        fuse(program)
+        verify(program)
+    with stages("layout"):
+        layouts = layout.assign(program, chosen.lanes)
+        rearrange(program, layouts, chosen)
+    with stages("kernels"):
+        steps = _kernels(program, layouts, chosen, stages)
+    with stages("memory"):
+        memory = plan(program, layouts)
+    with stages("emit"):
+        emitted = _emit(program, steps, memory, chosen)
+    _dump(emitted)
+    with stages("build"):
+        files = _build(program, emitted, compiler, chosen, emit, stages)
+    return _package(program, graph, emitted, memory, chosen, files, before, after, stages)
+
+
+def check(model: str | Path | onnx.ModelProto | onnx_ir.Model, target: str = "native") -> lowering.CheckReport:
+    """Everything in a model that cannot be compiled, at once. Raises IngotError only where it cannot be read."""
+    resolve(target)
+    graph = load_model(model)
+    optimize(graph)
+    return lowering.check(graph)
+
+
+@dataclass
+class _Stages:
+    """Times the stages and tells of progress."""
+
+    progress: Progress | None
+    seconds: dict[str, float] = field(default_factory=dict)
+    current: str = ""
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        self.current = stage
+        self.tell(0, 1)
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - start
+        self.tell(1, 1)
+        if level() >= 1:
+            print(f"ingot: {stage}: {self.seconds[stage]:.3f} s")
+
+    def tell(self, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(self.current, done, total)
+
+
+def identifier(text: str) -> str:
+    """A C identifier from a file or graph name."""
+    clean = re.sub(r"\W", "_", text, flags=re.ASCII).strip("_") or "model"
+    return f"m_{clean}" if clean[0].isdigit() else clean
+
+
+def _stem(model: object, graph: onnx_ir.Model) -> str:
+    return Path(model).stem if isinstance(model, str | Path) else graph.graph.name or "model"
+
+
+def _kernels(program: Program, layouts: Mapping[Tensor, layout.Layout], target: Target, stages: _Stages) -> list[Step]:
+    steps = []
+    for i, operation in enumerate(program.operations):
+        try:
+            steps.append(Step(operation, build(operation, layouts, target)))
+        except (AssertionError, KeyError, ValueError) as error:
+            raise IngotError(
+                "internal", f"no kernel for this {type(operation).__name__}: {error!r}", where=", ".join(operation.nodes),
+                remedy="report this model, please",
+            ) from error
+        stages.tell(i + 1, len(program.operations))
+    return steps
+
+
+def _emit(program: Program, steps: Sequence[Step], memory: Plan, target: Target) -> Emitted:
+    return emit(program, steps, memory, target, __version__, embed=False)
+
+
+def _dump(emitted: Emitted) -> None:
+    folder = dump_folder()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in emitted.sources.items():
+            (folder / name).write_text(text)
+
+
+def _build(
+    program: Program, emitted: Emitted, compiler: toolchain.Compiler | None, target: Target, form: str, stages: _Stages
+) -> dict[str, bytes | Path]:
+    """The files of the package that the toolchain makes, and those that stand beside them."""
+    name = program.name
+    headers = {h: native_text(h) for h in ("ingot.h", "ingot_abi.h")}
+    sources = {**emitted.sources, "ingot_runtime.c": native_text("ingot_runtime.c")}
+    flags = [*FLAGS, *target.flags]
+    files: dict[str, bytes | Path] = {f"{name}.weights": emitted.weights}
+    if compiler is None:
+        files |= {f: text.encode() for f, text in (sources | headers).items()}
+        files["CMakeLists.txt"] = _cmake(name, list(sources), flags).encode()
+        command = "cmake -B build && cmake --build build"
+    else:
+        command = compiler.command_line("SOURCE.c", flags)
+        objects = toolchain.compile_objects(compiler, sources, flags, progress=stages.tell, include=headers)
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder) / (f"lib{name}.so" if form == "library" else f"lib{name}.a")
+            if form == "library":
+                toolchain.link_shared(compiler, objects, output, flags)
+            else:
+                toolchain.archive(compiler, objects, output)
+            files[output.name] = output.read_bytes()
+    ports = ports_of(program.inputs), ports_of(program.outputs)
+    symbols = [v.name for v in program.symbols]
+    files[f"{name}.h"] = render_header(name, *ports, symbols, command).encode()
+    files["example.c"] = render_example(name, *ports, symbols).encode()
+    return files
+
+
+def ports_of(tensors: Sequence[Tensor]) -> list[Port]:
+    """How a library's interface describes tensors."""
+    return [
+        Port(t.name, NUMPY_NAMES[t.dtype], tuple(d.value if d.is_const else show(d) for d in t.shape)) for t in tensors
+    ]
+
+
+def _cmake(name: str, sources: Sequence[str], flags: Sequence[str]) -> str:
+    return (
+        f"cmake_minimum_required(VERSION 3.16)\nproject({name} C)\nset(CMAKE_C_STANDARD 11)\n"
+        f"add_library({name} SHARED {' '.join(sources)})\n"
+        f"target_compile_options({name} PRIVATE {' '.join(flags)} -fPIC -fvisibility=hidden)\n"
+        f"find_package(Threads REQUIRED)\ntarget_link_libraries({name} PRIVATE Threads::Threads m dl)\n"
+    )
+
+
+def _macs(program: Program) -> int | None:
+    """Multiply-adds of a run, where all sizes are known."""
+    from ingot.ir.index import product
+
+    total = 0
+    for operation in program.operations:
+        size = product(operation.output.shape)
+        if isinstance(operation, Dense):
+            if not size.is_const:
+                return None
+            steps = operation.weight.size // operation.weight.shape[-1]
+            total += size.value * steps
+        elif isinstance(operation, MatMul):
+            assert operation.k.extent is not None
+            if not (size * operation.k.extent).is_const:
+                return None
+            total += (size * operation.k.extent).value
+    return total
+
+
+def _package(
+    program: Program,
+    graph: onnx_ir.Model,
+    emitted: Emitted,
+    memory: Plan,
+    target: Target,
+    files: dict[str, bytes | Path],
+    before: int,
+    after: int,
+    stages: _Stages,
+) -> Package:
+    library = next((len(c) for f, c in files.items() if f.endswith((".so", ".a")) and isinstance(c, bytes)), 0)
+    sizes = {
+        "arena_bytes": memory.representative,
+        "arena_lower_bound": memory.lower_bound,
+        "weights_bytes": len(emitted.weights) - HEADER,
+        "library_bytes": library,
+    }
+    kernels: list[dict[str, Any]] = [{"name": k.name, "calls": k.calls, "nodes": k.nodes} for k in emitted.kernels]
+    manifest = {
+        "version": __version__,
+        "target": {"name": target.name, "isa": target.isa, "lanes": target.lanes, "flags": list(target.flags)},
+        "precision": "f32",
+        "inputs": [{"name": p.name, "dtype": p.dtype, "shape": list(p.shape)} for p in ports_of(program.inputs)],
+        "outputs": [{"name": p.name, "dtype": p.dtype, "shape": list(p.shape)} for p in ports_of(program.outputs)],
+        "symbols": {v.name: {} for v in program.symbols},
+        "memory": sizes,
+        "kernels": kernels,
+        "macs": _macs(program),
+        "model": {"producer": graph.producer_name or "", "opset": dict(graph.opset_imports)},
+    }
+    report = {
+        "nodes_before": before, "nodes_after": after, "kernels": len(kernels), **sizes, "precision": "f32",
+        "seconds": dict(stages.seconds),
+    }  # fmt: skip
+    return Package(program.name, manifest, files, report)

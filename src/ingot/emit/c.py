@@ -1,0 +1,235 @@
+"""The C printer: one readable function for each kernel, after the instructions that it uses."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from ingot.errors import IngotError
+from ingot.ir.index import Atom, Ix, Var, nonnegative
+from ingot.ir.nodes import (
+    Assign, Cast, Const, Define, Fold, For, If, Index, Iota, Kernel, Let, Load, Local, Op, Pack, Pick, Select, Splat, Stmt,
+    Store, Value,
+)  # fmt: skip
+from ingot.isa import closure
+from ingot.isa.instruction import C_TYPES, SIZES, suffix, type_name
+
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "bitand": "&", "bitor": "|", "bitxor": "^"}
+_COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "&&", "or": "||"}
+_VECTOR = re.compile(r"\b([fiu](?:8|16|32|64))x(\d+)u?\b")
+
+
+class Printer:
+    """Prints one kernel and remembers the instructions it called."""
+
+    def __init__(self, kernel: Kernel, symbols: Sequence[str]) -> None:
+        self.kernel, self.symbols = kernel, list(symbols)
+        self.used: dict[str, None] = {}
+        self.dtypes = {b.name: b.dtype for b in kernel.buffers}
+
+    def function(self, name: str) -> str:
+        """The definition of the kernel under a name."""
+        kernel = self.kernel
+        lines = [f"void {name}(void *const *p, const int64_t *s, int64_t begin, int64_t end) {{"]
+        for i, b in enumerate(kernel.buffers):
+            const = "" if b.written else "const "
+            lines.append(f"  {const}{C_TYPES[b.dtype]} *const {b.name} = p[{i}]; // {b.note}")
+        for symbol in kernel.symbols:
+            lines.append(f"  const int64_t {symbol} = s[{self.symbols.index(symbol)}];")
+        if not kernel.symbols:
+            lines.append("  (void)s;")
+        lines.append(f"  for (int64_t {kernel.task.name} = begin; {kernel.task.name} < end; {kernel.task.name}++) {{")
+        self.block(kernel.body, 2, lines)
+        return "\n".join([*lines, "  }", "}"]) + "\n"
+
+    def block(self, body: Iterable[Stmt], depth: int, lines: list[str]) -> None:
+        for statement in body:
+            self.statement(statement, depth, lines)
+
+    def statement(self, statement: Stmt, depth: int, lines: list[str]) -> None:
+        pad = "  " * depth
+        if isinstance(statement, Let):
+            local = statement.local
+            lines.append(f"{pad}{type_name(local.dtype, local.lanes)} {local.name} = {self.value(statement.value)};")
+        elif isinstance(statement, Assign):
+            lines.append(f"{pad}{statement.local.name} = {self.value(statement.value)};")
+        elif isinstance(statement, Define):
+            lines.append(f"{pad}const int64_t {statement.var.name} = {self.index(statement.index)};")
+        elif isinstance(statement, Store):
+            lines.append(f"{pad}{self.store(statement)};")
+        elif isinstance(statement, For):
+            v = statement.var.name
+            step = f"{v}++" if statement.step == 1 else f"{v} += {statement.step}"
+            if statement.unroll > 1:
+                lines.append(f"{pad}INGOT_UNROLL({statement.unroll})")
+            lines.append(f"{pad}for (int64_t {v} = {self.index(statement.start)}; {v} < {self.index(statement.stop)}; {step}) {{")
+            self.block(statement.body, depth + 1, lines)
+            lines.append(f"{pad}}}")
+        else:
+            assert isinstance(statement, If)
+            lines.append(f"{pad}if ({self.value(statement.cond)}) {{")
+            self.block(statement.body, depth + 1, lines)
+            if statement.otherwise:
+                lines.append(f"{pad}}} else {{")
+                self.block(statement.otherwise, depth + 1, lines)
+            lines.append(f"{pad}}}")
+
+    def call(self, operation: str, dtype: str, lanes: int, *arguments: str) -> str:
+        name = f"{operation}_{suffix(dtype, lanes)}"
+        self.used[name] = None
+        return f"{name}({', '.join(arguments)})"
+
+    def store(self, s: Store) -> str:
+        value, lanes, dtype = self.value(s.value), s.value.lanes, self.dtypes[s.buffer]
+        if lanes == 1:
+            return f"{s.buffer}[{self.index(s.index)}] = {value}"
+        address = self.address(s.buffer, s.index)
+        if s.count is not None and s.stride != 1:
+            raise IngotError("internal", "a store that is both strided and partial")
+        if s.count is not None:
+            return self.call("storen", dtype, lanes, address, value, self.index(s.count))
+        if s.stride != 1:
+            return self.call("stores", dtype, lanes, address, value, str(s.stride))
+        return self.call("store", dtype, lanes, address, value)
+
+    def address(self, buffer: str, index: Ix) -> str:
+        return buffer if not index.terms else f"{buffer} + {self.index(index)}"
+
+    def value(self, v: Value) -> str:
+        """The C expression of a value."""
+        if isinstance(v, Local):
+            return v.name
+        if isinstance(v, Const):
+            return literal(v)
+        if isinstance(v, Index):
+            return f"({self.index(v.index)})"
+        if isinstance(v, Load):
+            return self.load(v)
+        if isinstance(v, Splat):
+            return self.call("splat", v.dtype, v.lanes, self.value(v.value))
+        if isinstance(v, Op):
+            return self.operation(v)
+        if isinstance(v, Cast):
+            to = type_name(v.dtype, v.lanes)
+            inner = self.value(v.value)
+            return f"({to})({inner})" if v.lanes == 1 else f"__builtin_convertvector({inner}, {to})"
+        if isinstance(v, Select):
+            if v.cond.lanes > 1:
+                return self.call("select", v.dtype, v.lanes, *(self.value(x) for x in (v.cond, v.then, v.otherwise)))
+            return f"({self.value(v.cond)} ? {self.value(v.then)} : {self.value(v.otherwise)})"
+        if isinstance(v, Pack):
+            return f"({type_name(v.dtype, v.lanes)}){{{', '.join(self.value(i) for i in v.items)}}}"
+        if isinstance(v, Iota):
+            return self.call("iota", "i64", v.lanes, self.index(v.base), str(v.stride))
+        if isinstance(v, Fold):
+            return self.call(f"fold{v.name}", v.value.dtype, v.value.lanes, self.value(v.value))
+        assert isinstance(v, Pick), v
+        return f"{self.value(v.value)}[{v.lane}]"
+
+    def load(self, v: Load) -> str:
+        if v.lanes == 1:
+            return f"{v.buffer}[{self.index(v.index)}]"
+        address = self.address(v.buffer, v.index)
+        if v.count is not None:
+            return self.call("loadn", v.dtype, v.lanes, address, self.index(v.count))
+        if v.stride != 1:
+            return self.call("loads", v.dtype, v.lanes, address, str(v.stride))
+        return self.call("load", v.dtype, v.lanes, address)
+
+    def operation(self, v: Op) -> str:
+        arguments = [self.value(a) for a in v.args]
+        dtype = v.args[0].dtype
+        floating = dtype in ("f32", "f64")
+        if v.name in _INFIX and (floating or v.name.startswith("bit")) and dtype != "bool":
+            return f"({arguments[0]} {_INFIX[v.name]} {arguments[1]})"
+        if v.name == "div" and floating:
+            return f"({arguments[0]} / {arguments[1]})"
+        if v.lanes == 1 and v.name in _COMPARE:
+            return f"({arguments[0]} {_COMPARE[v.name]} {arguments[1]})"
+        return self.call(v.name, dtype, v.lanes, *arguments)
+
+    def index(self, e: Ix) -> str:
+        """The C expression of an integer."""
+        if not e.terms:
+            return "0"
+        parts: list[str] = []
+        for monomial, coefficient in sorted(e.terms, key=lambda t: not t[0]):
+            factors = [self.factor(f) for f in monomial]
+            if abs(coefficient) != 1 or not factors:
+                factors.append(str(abs(coefficient)))
+            sign = ("-" if coefficient < 0 else "") if not parts else (" - " if coefficient < 0 else " + ")
+            parts.append(sign + " * ".join(factors))
+        text = "".join(parts)
+        return text if len(e.terms) == 1 and len(e.terms[0][0]) <= 1 and abs(e.terms[0][1]) == 1 else f"({text})"
+
+    def factor(self, factor: Var | Atom) -> str:
+        if isinstance(factor, Var):
+            return factor.name
+        if factor.kind == "data":
+            return f"(int64_t)({self.value(factor.args[0])})"  # type: ignore[arg-type]
+        a, b = factor.args
+        assert isinstance(a, Ix)
+        assert isinstance(b, Ix)
+        left, right = self.index(a), self.index(b)
+        if factor.kind in ("div", "mod"):
+            sign = "/" if factor.kind == "div" else "%"
+            if nonnegative(a):
+                return f"({left} {sign} {right})"
+            return f"ingot_floor_{factor.kind}({left}, {right})"
+        return f"ingot_{factor.kind}({left}, {right})"
+
+
+def literal(c: Const) -> str:
+    """A constant as C writes it."""
+    if c.dtype in ("f32", "f64", "f16"):
+        value = float(c.value)
+        end = "" if c.dtype == "f64" else "f"
+        if math.isnan(value):
+            return f'__builtin_nan{end}("")'
+        if math.isinf(value):
+            return f"({'-' if value < 0 else ''}__builtin_inf{end}())"
+        text = repr(value)
+        return f"{text if '.' in text or 'e' in text else text + '.0'}{end}"
+    if c.dtype == "bool":
+        return "1" if c.value else "0"
+    if int(c.value) == -(2**63):
+        return "INT64_MIN"
+    return f"{int(c.value)}{'u' if c.dtype[0] == 'u' else ''}{'ll' if c.dtype in ('i64', 'u64') else ''}"
+
+
+_PRELUDE = """#include <stdint.h>
+#ifdef __clang__
+#define INGOT_PRAGMA(text) _Pragma(#text)
+#define INGOT_UNROLL(n) INGOT_PRAGMA(clang loop unroll_count(n))
+#else
+#define INGOT_PRAGMA(text) _Pragma(#text)
+#define INGOT_UNROLL(n) INGOT_PRAGMA(GCC unroll n)
+#endif
+static inline int64_t ingot_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t ingot_max(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t ingot_floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+static inline int64_t ingot_floor_mod(int64_t a, int64_t b) { return a - ingot_floor_div(a, b) * b; }
+"""
+
+
+def source(isa: str, functions: Sequence[str], used: Iterable[str], comment: Callable[[], str] = lambda: "") -> str:
+    """A C file of kernel functions with the vector types and instructions they use."""
+    instructions = closure(isa, dict.fromkeys(used))
+    bodies = [i.text() for i in instructions]
+    text = "\n".join([*bodies, *functions])
+    types = sorted({(m[1], int(m[2])) for m in _VECTOR.finditer(text)})
+    declared = set(types)
+    for base, lanes in types:
+        if base.startswith("f"):
+            declared.add((f"i{base[1:]}", lanes))
+    lines = [comment()]
+    if "_mm" in text or "__m" in text:
+        lines.append("#include <immintrin.h>")
+    lines.append(_PRELUDE)
+    for base, lanes in sorted(declared):
+        size = SIZES[base] * lanes
+        c = C_TYPES[base]
+        lines.append(f"typedef {c} {base}x{lanes} __attribute__((vector_size({size})));")
+        lines.append(f"typedef {c} {base}x{lanes}u __attribute__((vector_size({size}), aligned({SIZES[base]}), may_alias));")
+    return "\n".join([*lines, *bodies, "", *functions])

@@ -1,0 +1,260 @@
+"""The C sources and the weights of a compiled program."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ingot.emit.c import Printer, source
+from ingot.emit.header import comment
+from ingot.ir.index import Ix, Var
+from ingot.ir.program import Operation, Program, Tensor
+from ingot.kernels.builder import Built, Packed
+from ingot.schedule.memory import Plan
+from ingot.target import Target
+
+ALIGN = 64
+HEADER = 4096
+MAGIC = b"INGOTW01"
+ONNX_TYPES = {
+    "f32": 1, "u8": 2, "i8": 3, "u16": 4, "i16": 5, "i32": 6, "i64": 7, "bool": 9, "f16": 10, "f64": 11, "u32": 12, "u64": 13,
+}  # fmt: skip
+GRAIN = 4000.0
+"""Nanoseconds of work that are worth another thread."""
+
+
+@dataclass
+class Step:
+    """One kernel call of the run."""
+
+    operation: Operation
+    built: Built
+
+
+@dataclass
+class KernelInfo:
+    """A distinct kernel of the library: its C name, how often it runs and for which ONNX nodes."""
+
+    name: str
+    text: str
+    used: dict[str, None]
+    nodes: list[str] = field(default_factory=list)
+    calls: int = 0
+
+
+@dataclass
+class Emitted:
+    """sources: file name -> C. weights: the whole weights file. kernels: in order of first use."""
+
+    sources: dict[str, str]
+    weights: bytes
+    kernels: list[KernelInfo]
+
+
+class Weights:
+    """The data part of the weights file: each constant once, aligned."""
+
+    def __init__(self) -> None:
+        self.parts: list[np.ndarray] = []
+        self.size = 0
+        self._known: dict[tuple[str, tuple[int, ...], bytes], int] = {}
+        self._by_id: dict[int, int] = {}
+
+    def place(self, array: np.ndarray) -> int:
+        """The offset of the array's bytes."""
+        if id(array) in self._by_id:
+            return self._by_id[id(array)]
+        data = np.ascontiguousarray(array)
+        key = (data.dtype.str, data.shape, hashlib.blake2b(data.tobytes() if data.ndim == 0 else data.data).digest())
+        if key not in self._known:
+            self._known[key] = self.size
+            self.parts.append(data)
+            self.size += -(-data.nbytes // ALIGN) * ALIGN
+        self._by_id[id(array)] = self._known[key]
+        return self._known[key]
+
+    def file(self) -> bytes:
+        """Header and data; a vector past the end of the last constant is still inside."""
+        blob = bytearray(HEADER + self.size + ALIGN)
+        at = HEADER
+        for part in self.parts:
+            blob[at : at + part.nbytes] = part.reshape(-1).view(np.uint8).data if part.nbytes else b""
+            at += -(-part.nbytes // ALIGN) * ALIGN
+        data = memoryview(blob)[HEADER:]
+        blob[: len(MAGIC)] = MAGIC
+        blob[8:16] = len(data).to_bytes(8, "little")
+        blob[16:48] = hashlib.sha256(data).digest()
+        del data
+        return bytes(blob)
+
+
+def emit(program: Program, steps: Sequence[Step], plan: Plan, target: Target, version: str, *, embed: bool) -> Emitted:
+    """Print every kernel once, the run that calls them, and the description the runtime works from."""
+    symbols = [v.name for v in program.symbols]
+    weights = Weights()
+    kernels: dict[str, KernelInfo] = {}
+    calls: list[str] = []
+    for step in steps:
+        printer = Printer(step.built.kernel, symbols)
+        text = printer.function("NAME")
+        if text not in kernels:
+            kernels[text] = KernelInfo(f"{step.built.kernel.name}_{len(kernels)}", text, printer.used)
+        info = kernels[text]
+        info.calls += 1
+        info.nodes += [n for n in step.operation.nodes if n not in info.nodes]
+        calls += _call(step, info.name, weights, plan, program, printer)
+    blob = weights.file()
+    sources = _kernel_files(list(kernels.values()), target)
+    sources[f"{program.name}.c"] = _model_file(program, kernels.values(), calls, plan, target, version, blob, embed)
+    return Emitted(sources, blob, list(kernels.values()))
+
+
+def _call(step: Step, name: str, weights: Weights, plan: Plan, program: Program, printer: Printer) -> list[str]:
+    pointers = []
+    for argument in step.built.arguments:
+        if isinstance(argument, Packed):
+            pointers.append(f"(void *)(w + {weights.place(argument.data)})")
+        else:
+            pointers.append(_pointer(argument, weights, plan, program, printer))
+    kernel = step.built.kernel
+    grain = max(int(GRAIN / max(kernel.work, 1e-3)), 1)
+    line = (
+        f"{{ void *const p[] = {{{', '.join(pointers)}}}; "
+        f"ingot_parallel(f->threads, {name}, p, s, {printer.index(kernel.tasks)}, {grain}); }}"
+    )
+    if kernel.tasks.is_const and kernel.tasks.value <= grain:
+        line = f"{{ void *const p[] = {{{', '.join(pointers)}}}; {name}(p, s, 0, {kernel.tasks.value}); }}"
+    for tensor, wanted in step.operation.guard:
+        test = f"*(const uint8_t *){_pointer(tensor.root()[0], weights, plan, program, printer)}"
+        line = f"if ({'' if wanted else '!'}{test}) {line}"
+    return [f"  /* {comment(', '.join(step.operation.nodes))} */", f"  {line}"]
+
+
+def _pointer(tensor: Tensor, weights: Weights, plan: Plan, program: Program, printer: Printer) -> str:
+    if tensor.kind == "input":
+        return f"f->inputs[{program.inputs.index(tensor)}]"
+    if tensor.kind == "output":
+        return f"f->outputs[{program.outputs.index(tensor)}]"
+    if tensor.kind == "const":
+        assert tensor.data is not None
+        return f"(void *)(w + {weights.place(tensor.data)})"
+    return f"(a + {printer.index(plan.offsets[tensor])})"
+
+
+def _kernel_files(kernels: Sequence[KernelInfo], target: Target) -> dict[str, str]:
+    """Kernels in files of similar length, so that they compile in parallel and rebuild alone."""
+    files: dict[str, str] = {}
+    group: list[KernelInfo] = []
+    for i, kernel in enumerate(kernels):
+        group.append(kernel)
+        if sum(len(k.text) for k in group) > 24_000 or i == len(kernels) - 1:
+            functions = [
+                f"/* {comment(', '.join(k.nodes))} */\n{k.text.replace('void NAME(', f'void {k.name}(', 1)}" for k in group
+            ]
+            used = {name: None for k in group for name in k.used}
+            text = source(target.isa, functions, used, lambda: "")
+            files[f"kernels_{len(files)}.c"] = text
+            group = []
+    return files
+
+
+def _model_file(
+    program: Program, kernels: object, calls: list[str], plan: Plan, target: Target, version: str, blob: bytes, embed: bool
+) -> str:
+    symbols = [v.name for v in program.symbols]
+    index = {s: i for i, s in enumerate(symbols)}
+    printer = Printer(_nothing(), symbols)
+    names = [f"const int64_t {s} = s[{i}]; (void){s};" for i, s in enumerate(symbols)]
+    lines = [
+        "#include \"ingot_abi.h\"",
+        "#include <stddef.h>",
+        "static inline int64_t ingot_min(int64_t a, int64_t b) { return a < b ? a : b; }",
+        "static inline int64_t ingot_max(int64_t a, int64_t b) { return a > b ? a : b; }",
+        "static inline int64_t ingot_floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }",
+        "static inline int64_t ingot_floor_mod(int64_t a, int64_t b) { return a - ingot_floor_div(a, b) * b; }",
+        "",
+        *(f"void {k.name}(void *const *p, const int64_t *s, int64_t begin, int64_t end);" for k in kernels),  # type: ignore[attr-defined]
+        "",
+        "static int32_t run(const ingot_frame *f) {",
+        "  unsigned char *const a = f->arena; (void)a;",
+        "  const unsigned char *const w = f->weights; (void)w;",
+        "  const int64_t *const s = f->symbols; (void)s;",
+        *(f"  {n}" for n in names),
+        *calls,
+        "  return INGOT_OK;",
+        "}",
+        "",
+        "static int64_t arena_bytes(const int64_t *s) {",
+        *(f"  {n}" for n in names),
+        "  (void)s;",
+        f"  return {printer.index(plan.size)} + {ALIGN};",
+        "}",
+        "",
+        "static void output_dims(const int64_t *s, int64_t *d) {",
+        *(f"  {n}" for n in names),
+        "  (void)s; (void)d;",
+        *(
+            f"  d[{i}] = {printer.index(d)};"
+            for i, d in enumerate(d for t in program.outputs for d in t.shape)
+        ),
+        "}",
+        "",
+    ]
+    for kind, tensors in (("inputs", program.inputs), ("outputs", program.outputs)):
+        for i, tensor in enumerate(tensors):
+            dims = ", ".join(_dim(d, index) for d in tensor.shape) or "0"
+            lines.append(f"static const int64_t {kind}_{i}[] = {{{dims}}};")
+        ports = ", ".join(
+            f"{{{c_string(t.name)}, {ONNX_TYPES[t.dtype]}, {t.rank}, {kind}_{i}}}" for i, t in enumerate(tensors)
+        )
+        lines.append(f"static const ingot_port {kind}[] = {{{ports}}};")
+    digest = ", ".join(f"0x{b:02x}" for b in blob[16:48])
+    lines.append(f"static const char *const symbols[] = {{{', '.join(c_string(s) for s in symbols) or 'NULL'}}};")
+    if embed:
+        lines.append(_embedded(blob[HEADER:]))
+    lines += [
+        f"const ingot_desc {program.name}_desc __attribute__((visibility(\"default\"))) = {{",
+        f"  INGOT_ABI, {c_string(program.name)}, {c_string(version)}, {c_string(target.name)},",
+        f"  {len(program.inputs)}, {len(program.outputs)}, {len(symbols)}, inputs, outputs, symbols,",
+        f"  {len(blob) - HEADER}u, {{{digest}}}, {'embedded' if embed else 'NULL'}, arena_bytes, output_dims, run, NULL",
+        "};",
+        f"__attribute__((visibility(\"default\"))) int32_t {program.name}_open(const char *weights_path, ingot_model **model) {{",
+        f"  return ingot_open(&{program.name}_desc, weights_path, model);",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _nothing() -> object:
+    from ingot.ir.index import ix, var
+    from ingot.ir.nodes import Kernel
+
+    return Kernel("", (), (), var("task", 1), ix(1), ())
+
+
+def _dim(d: Ix, index: dict[str, int]) -> str:
+    if d.is_const:
+        return str(d.value)
+    monomial = d.terms[0][0]
+    if len(d.terms) == 1 and d.terms[0][1] == 1 and len(monomial) == 1 and isinstance(monomial[0], Var):
+        return str(-1 - index[monomial[0].name])
+    return "INGOT_DIM_COMPUTED"
+
+
+def c_string(text: str) -> str:
+    """A C string literal."""
+    out = []
+    for byte in text.encode():
+        out.append(chr(byte) if 32 <= byte < 127 and byte not in (34, 92, 63) else f"\\{byte:03o}")
+    return f'"{"".join(out)}"'
+
+
+def _embedded(data: bytes) -> str:
+    rows = [", ".join(map(str, data[i : i + 64])) for i in range(0, len(data), 64)]
+    body = ",\n".join(rows)
+    return f"static const unsigned char embedded[] __attribute__((aligned({HEADER}))) = {{\n{body}\n}};"
+
+

@@ -1,0 +1,5 @@
+"""Any model -> ONNX."""
+
+from ingot.frontends.onnx import load_model
+
+__all__ = ["load_model"]

@@ -1,0 +1,101 @@
+"""What a file is, told from its first bytes and its name."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+
+class Format(NamedTuple):
+    """name: with its article, fit for "the file is ...". remedy: how to come from there to ONNX."""
+
+    name: str
+    remedy: str
+
+
+_EXPORT = "export the model to ONNX with its own framework"
+_DOWNLOAD = "download the model again; its address probably gave a page instead of the file"
+
+_MAGIC: tuple[tuple[bytes, Format], ...] = (
+    (b"version https://git-lfs", Format("a Git LFS pointer, not the model itself", "run `git lfs pull`")),
+    (b"\x89HDF\r\n\x1a\n", Format("an HDF5 file (Keras weights)", _EXPORT)),
+    (b"\x1f\x8b", Format("a gzip archive", "unpack it and give the .onnx file inside")),
+    (b"BZh", Format("a bzip2 archive", "unpack it and give the .onnx file inside")),
+    (b"\xfd7zXZ\x00", Format("an xz archive", "unpack it and give the .onnx file inside")),
+    (b"\x28\xb5\x2f\xfd", Format("a zstd archive", "unpack it and give the .onnx file inside")),
+    (b"7z\xbc\xaf\x27\x1c", Format("a 7z archive", "unpack it and give the .onnx file inside")),
+    (b"\x93NUMPY", Format("a NumPy array", "give a model")),
+    (b"GGUF", Format("a GGUF model", _EXPORT)),
+    (b"RKNN", Format("an RKNN model", "give the ONNX model that it was converted from")),
+    (b"ftrt", Format("a TensorRT engine", "give the ONNX model that it was built from")),
+    (b"\x7fELF", Format("an ELF binary", "give a model")),
+    (b"MZ", Format("a Windows binary", "give a model")),
+    (b"\x89PNG", Format("a PNG picture", "give a model")),
+    (b"\xff\xd8\xff", Format("a JPEG picture", "give a model")),
+    (b"%PDF", Format("a PDF document", _DOWNLOAD)),
+    (b"7767517", Format("an ncnn parameter file", "give the ONNX model that it was converted from")),
+)
+
+_TEXT_KINDS: tuple[tuple[tuple[str, ...], Format], ...] = (
+    (("<!doctype html", "<html"), Format("an HTML page", _DOWNLOAD)),
+    (("<?xml", "<net "), Format("an XML file (an OpenVINO model?)", _EXPORT)),
+    (("layer {", "layers {", "layer{", "input_shape {", "input_dim:"), Format("a Caffe prototxt", _EXPORT)),
+    (
+        ("ir_version:",),
+        Format("ONNX in its text form", "convert it with onnx.parser or onnx.load, then onnx.save"),
+    ),
+)
+
+
+def recognise(head: bytes, name: str = "") -> Format | None:
+    """The format that the first bytes of a file show, or None when they may well be ONNX.
+
+    head: the first 4 KiB or so. name: the file's name, which only refines the answer.
+    """
+    if head[4:8] == b"TFL3":
+        return Format("a TFLite model", _EXPORT)
+    if head.startswith(b"PK\x03\x04"):
+        return _zip(head, name)
+    if len(head) >= 4 and head[0] == 0x80 and 2 <= head[1] <= 5:
+        legacy = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19" in head[:32]
+        kind = (
+            "a legacy PyTorch checkpoint"
+            if legacy or name.endswith((".pt", ".pth", ".th"))
+            else "a Python pickle"
+        )
+        return Format(kind, "export the network to ONNX with torch.onnx.export")
+    for magic, found in _MAGIC:
+        if head.startswith(magic):
+            return found
+    if len(head) >= 9 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 1 << 27:
+        return Format("a safetensors file, which holds weights and no network", _EXPORT)
+    if name == "saved_model.pb":
+        return Format("a TensorFlow SavedModel", _EXPORT)
+    return _text(head)
+
+
+def _zip(head: bytes, name: str) -> Format:
+    if b"data.pkl" in head or name.endswith((".pt", ".pth", ".ckpt")):
+        return Format("a PyTorch checkpoint (zip)", "export the network to ONNX with torch.onnx.export")
+    if b"metadata.json" in head and (b"config.json" in head or name.endswith(".keras")):
+        return Format("a Keras model (zip)", _EXPORT)
+    return Format("a zip archive", "unpack it and give the .onnx file inside")
+
+
+def _text(head: bytes) -> Format | None:
+    sample = head[:4096]
+    try:
+        text = sample.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(sample) - 3:
+            return None
+        text = sample[: error.start].decode()
+    if any(not (c.isprintable() or c in "\t\n\r\f") for c in text.lstrip("\ufeff")):
+        return None
+    start = text.lstrip("\ufeff \t\r\n").lower()
+    for marks, found in _TEXT_KINDS:
+        if any(start.startswith(mark) or (mark.endswith(("{", ":")) and mark in start) for mark in marks):
+            return found
+    if start.startswith("{"):
+        return Format("a JSON file", _EXPORT)
+    return Format("a text file", "give a binary .onnx file")

@@ -1,0 +1,172 @@
+"""Input shapes: names for unknown dimensions, and shapes that the user gives."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from ingot.errors import IngotError
+from ingot.frontends.check import MAX_ELEMENTS
+
+
+def name_symbols(model: ir.Model) -> None:
+    """Give every input dimension an integer or a symbol that is an identifier.
+
+    A name that is none, such as "batch size", becomes one everywhere in the model; a dimension without a letter in
+    its name, and -1, become `<input>_dim<axis>`, and in outputs unknown.
+    """
+    for value in model.graph.outputs:
+        if value.shape is not None and not value.is_graph_input():
+            value.shape = ir.Shape(None if _nameless(dim) else dim for dim in value.shape)
+    renamed: dict[str, str] = {}
+    for value in model.graph.inputs:
+        if value.shape is None:
+            continue
+        dims = list(value.shape)
+        for axis, dim in enumerate(dims):
+            if _nameless(dim):
+                dims[axis] = ir.SymbolicDim(_identifier(f"{value.name}_dim{axis}"))
+            elif isinstance(dim, ir.SymbolicDim) and dim.value and not _is_symbol(dim.value):
+                renamed[dim.value] = _identifier(dim.value)
+        value.shape = ir.Shape(dims)
+    if renamed:
+        _substitute(model, {old: ir.SymbolicDim(new) for old, new in renamed.items()})
+
+
+def _nameless(dim: int | ir.SymbolicDim) -> bool:
+    if isinstance(dim, int):
+        return dim < 0
+    return not re.search(r"[A-Za-z]", dim.value or "")
+
+
+def _is_symbol(name: str) -> bool:
+    return name.isascii() and name.isidentifier()
+
+
+def _identifier(name: str) -> str:
+    clean = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return clean if clean[:1].isalpha() or clean[:1] == "_" else f"d_{clean}"
+
+
+def apply_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]]) -> None:
+    """Set the shapes of inputs, of integers >= 0 and symbol names.
+
+    A symbol that gets an integer or another name gets it everywhere. When an integer dimension changes, the recorded
+    shapes of intermediate values and outputs are dropped.
+    Raises IngotError input-name for an unknown input, input-shape for a wrong rank, dimension or contradiction.
+    """
+    inputs = {value.name: value for value in model.graph.inputs}
+    bound: dict[str, int | ir.SymbolicDim] = {}
+    given: list[tuple[ir.Value, ir.Shape]] = []
+    stale = False
+    for name, dims in shapes.items():
+        value = inputs.get(name)
+        if value is None:
+            raise IngotError(
+                "input-name",
+                f"the model has no input {name!r}",
+                remedy=f"its inputs are {', '.join(str(known) for known in inputs) or 'none'}",
+            )
+        new = [_dimension(dim, name, dims) for dim in _sequence(dims, name)]
+        old = list(value.shape) if value.shape is not None else None
+        if old is not None and len(old) != len(new):
+            raise IngotError(
+                "input-shape",
+                f"the shape {_text(new)} has {len(new)} dimensions, the model's {_text(old)} has {len(old)}",
+                where=f"input {name}",
+                remedy=f"give {len(old)} dimensions",
+            )
+        if math.prod(dim for dim in new if isinstance(dim, int)) > MAX_ELEMENTS:
+            raise IngotError(
+                "input-shape",
+                f"the shape {_text(new)} is too large",
+                where=f"input {name}",
+                remedy="give a smaller one",
+            )
+        stale = stale or old is None
+        for before, after in zip(old or [], new, strict=False):
+            if isinstance(before, int):
+                stale = stale or before != after
+            elif before.value is not None and bound.setdefault(before.value, after) != after:
+                raise IngotError(
+                    "input-shape",
+                    f"the symbol {before.value} is given two values, {bound[before.value]} and {after}",
+                    where=f"input {name}",
+                    remedy="give inputs that share a symbol the same dimension",
+                )
+        given.append((value, ir.Shape(new)))
+    _substitute(model, bound)
+    for value, shape in given:
+        value.shape = shape
+    if stale:
+        _forget(model)
+
+
+def _sequence(dims: Sequence[int | str], name: str) -> list[int | str]:
+    try:
+        if isinstance(dims, str | bytes):
+            raise TypeError
+        return list(dims)
+    except TypeError:
+        raise IngotError(
+            "input-shape",
+            f"a shape is a sequence of integers and symbol names, not {dims!r}",
+            where=f"input {name}",
+            remedy="give something like (1, 3, 224, 224) or ('N', 3, 224, 224)",
+        ) from None
+
+
+def _dimension(dim: object, name: str, dims: Sequence[int | str]) -> int | ir.SymbolicDim:
+    if isinstance(dim, int | np.integer) and not isinstance(dim, bool) and dim >= 0:
+        return int(dim)
+    if isinstance(dim, str) and _is_symbol(dim):
+        return ir.SymbolicDim(dim)
+    raise IngotError(
+        "input-shape",
+        f"{dim!r} in the shape {tuple(dims)} is no dimension",
+        where=f"input {name}",
+        remedy="give integers that are not negative, or names such as N",
+    )
+
+
+def _text(dims: Sequence[int | ir.SymbolicDim]) -> str:
+    return "[" + ", ".join(str(dim) for dim in dims) + "]"
+
+
+def _values(model: ir.Model) -> list[ir.Value]:
+    values: list[ir.Value] = []
+    for graph in model.graphs():
+        values += [*graph.inputs, *(out for node in graph for out in node.outputs), *graph.outputs]
+    return list(dict.fromkeys(values))
+
+
+def _substitute(model: ir.Model, bound: Mapping[str, int | ir.SymbolicDim]) -> None:
+    """Replace symbols in all shapes; an expression that mentions one becomes unknown."""
+    changed = {
+        old: new for old, new in bound.items() if not (isinstance(new, ir.SymbolicDim) and new.value == old)
+    }
+    if not changed:
+        return
+    mentions = re.compile(r"(?<![\w.])(" + "|".join(re.escape(name) for name in changed) + r")(?![\w.])")
+    for value in _values(model):
+        if value.shape is None:
+            continue
+        dims = list(value.shape)
+        for axis, dim in enumerate(dims):
+            name = dim.value if isinstance(dim, ir.SymbolicDim) else None
+            if name in changed:
+                dims[axis] = changed[name]
+            elif name and mentions.search(name):
+                dims[axis] = ir.SymbolicDim(None)
+        value.shape = ir.Shape(dims)
+
+
+def _forget(model: ir.Model) -> None:
+    for graph in model.graphs():
+        for value in [*(out for node in graph for out in node.outputs), *graph.outputs]:
+            if not value.is_graph_input() and not value.is_initializer():
+                value.shape = None

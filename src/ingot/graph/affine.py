@@ -1,0 +1,128 @@
+"""Conv, ConvTranspose and Gemm as y = scale * linear(x) + shift with one scale and shift an output channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from ingot.graph import edit
+
+OPERATORS = ("Conv", "ConvTranspose", "Gemm")
+
+Vector = npt.NDArray[np.float64]
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A node whose weights are constant.
+
+    channels: of its output, which stand on axis 1. rank: of its output. layout: the shape in which the weights are
+    multiplied by a factor of shape `factor`. bias: [channels], with beta applied.
+    """
+
+    node: ir.Node
+    channels: int
+    rank: int
+    layout: tuple[int, ...]
+    factor: tuple[int, ...]
+    bias: Vector
+
+
+def read(node: ir.Node) -> Affine | str:
+    """The affine form of a node of `OPERATORS`, or why it has none."""
+    weights = edit.constant(edit.input_at(node, 1))
+    if weights is None:
+        return "its weights are not constant"
+    value = node.inputs[1]
+    assert value is not None
+    if value.dtype not in _FLOATS:
+        return "its weights are not floating point"
+    if (
+        edit.only_user(value) is not node
+        and value.const_value is not None
+        and value.const_value.nbytes > edit.MAX_GROWTH
+    ):
+        return "its weights are shared and large"
+    shape = weights.shape
+    factor: tuple[int, ...]
+    if node.op_type == "Gemm":
+        if len(shape) != 2:
+            return "its weights are no matrix"
+        axis = 0 if node.attributes.get_int("transB", 0) else 1
+        channels, rank, layout = shape[axis], 2, shape
+        factor = (channels, 1) if axis == 0 else (1, channels)
+    elif node.op_type == "Conv":
+        channels, rank, layout = shape[0], len(shape), shape
+        factor = (channels,) + (1,) * (rank - 1)
+    else:
+        group = node.attributes.get_int("group", 1)
+        if group < 1 or len(shape) < 3 or shape[0] % group:
+            return "its weights do not fit its groups"
+        channels, rank = shape[1] * group, len(shape)
+        layout = (group, shape[0] // group, *shape[1:])
+        factor = (group, 1, shape[1]) + (1,) * (rank - 2)
+    bias = _bias(node, channels)
+    return bias if isinstance(bias, str) else Affine(node, channels, rank, layout, factor, bias)
+
+
+def _bias(node: ir.Node, channels: int) -> Vector | str:
+    value = edit.input_at(node, 2)
+    if value is None:
+        return np.zeros(channels)
+    array = edit.constant(value)
+    if array is None:
+        return "its bias is not constant"
+    vector = per_channel(array, 2 if node.op_type == "Gemm" else 1, channels, axis=-1)
+    if vector is None:
+        return "its bias is not one number a channel"
+    return vector * node.attributes.get_float("beta", 1.0) if node.op_type == "Gemm" else vector
+
+
+def per_channel(array: edit.Array, rank: int, channels: int, axis: int = 1) -> Vector | None:
+    """[channels] in float64 of an array that broadcasts along all axes but `axis` of a tensor of `rank`, or None."""
+    if array.ndim > rank:
+        return None
+    shape = (1,) * (rank - array.ndim) + array.shape
+    if any(n != 1 for i, n in enumerate(shape) if i != axis % rank) or shape[axis] not in (1, channels):
+        return None
+    return np.broadcast_to(array.reshape(-1).astype(np.float64), (channels,))
+
+
+def write(affine: Affine, scale: Vector, shift: Vector, names: edit.Names) -> bool:
+    """Make the node compute scale * y + shift, both [channels] in float64, rounding each weight once.
+
+    False, and nothing changed, when a weight would leave the range of its dtype.
+    """
+    node = affine.node
+    weights = edit.constant(node.inputs[1])
+    assert weights is not None
+    scaled = weights
+    if np.any(scale != 1):
+        scaled = np.empty_like(weights.reshape(affine.layout))
+        factor = scale.reshape(affine.factor)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if weights.dtype in (np.float32, np.float64):
+                np.multiply(
+                    weights.reshape(affine.layout), factor, out=scaled, dtype=np.float64, casting="same_kind"
+                )
+            else:
+                scaled[...] = weights.reshape(affine.layout).astype(np.float64) * factor
+        scaled = scaled.reshape(weights.shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        bias = (affine.bias * scale + shift).astype(weights.dtype)
+    if not np.all(np.isfinite(bias)) or (scaled is not weights and not np.all(np.isfinite(scaled))):
+        return False
+    if scaled is not weights:
+        names.set_constant(node, 1, scaled, "scaled")
+    if node.op_type == "Gemm" and node.attributes.get_float("beta", 1.0) != 1.0:
+        node.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
+    if edit.input_at(node, 2) is not None or np.any(bias != 0):
+        names.set_constant(node, 2, bias, "bias")
+        bias_value = node.inputs[2]
+        assert bias_value is not None
+        bias_value.dtype = node.inputs[1].dtype  # type: ignore[union-attr, assignment]
+    return True

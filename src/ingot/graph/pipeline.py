@@ -1,0 +1,121 @@
+"""THE ordered list of graph rules, and the loop that applies them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from ingot.errors import IngotError
+from ingot.graph.rules import (
+    deduplicate_initializers,
+    eliminate_common_subexpressions,
+    eliminate_dead_code,
+    eliminate_dropout,
+    eliminate_identity,
+    eliminate_no_op,
+    fold_constants,
+    fold_if,
+    fold_reshape_targets,
+    fold_shapes,
+    fuse_conv_batch_norm,
+    fuse_conv_scale,
+    fuse_pad_conv,
+    infer_shapes,
+    inline_functions,
+    lift_constants,
+    merge_reshapes,
+    merge_transposes,
+)
+from ingot.graph.trace import applying
+
+Rule = Callable[[ir.Model], int]
+
+RULES: dict[str, Rule] = {
+    "inline_functions": inline_functions.apply,
+    "lift_constants": lift_constants.apply,
+    "eliminate_identity": eliminate_identity.apply,
+    "eliminate_dropout": eliminate_dropout.apply,
+    "eliminate_dead_code": eliminate_dead_code.apply,
+    "infer_shapes": infer_shapes.apply,
+    "fold_shapes": fold_shapes.apply,
+    "fold_reshape_targets": fold_reshape_targets.apply,
+    "fold_constants": fold_constants.apply,
+    "fold_if": fold_if.apply,
+    "eliminate_no_op": eliminate_no_op.apply,
+    "merge_transposes": merge_transposes.apply,
+    "merge_reshapes": merge_reshapes.apply,
+    "fuse_pad_conv": fuse_pad_conv.apply,
+    "fuse_conv_batch_norm": fuse_conv_batch_norm.apply,
+    "fuse_conv_scale": fuse_conv_scale.apply,
+    "deduplicate_initializers": deduplicate_initializers.apply,
+    "eliminate_common_subexpressions": eliminate_common_subexpressions.apply,
+}
+
+MAX_ROUNDS = 8
+"""The list is applied again while a rule fires, at most this often."""
+
+
+@dataclass
+class PassReport:
+    """fired: how often the rule rewrote something; for infer_shapes, how many shapes it learned. seconds: in total."""
+
+    name: str
+    fired: int = 0
+    seconds: float = 0.0
+
+
+def optimize(
+    model: ir.Model,
+    disable: Collection[str] = (),
+    on_pass: Callable[[PassReport], None] | None = None,
+) -> list[PassReport]:
+    """Apply `RULES` to `model` in place, in order, again and again until none fires.
+
+    model: as `load_model` gives it: names distinct over all graphs, nodes in topological order. Its inputs, outputs
+    and meaning stay as they are. disable: names of rules to leave out. on_pass: called after each application with
+    what that application did; an exception from it ends the work between two rules.
+    Returns one report a rule, in the order of the list, over all rounds.
+    Raises IngotError rule-unknown.
+    """
+    check_names(disable)
+    totals = {name: PassReport(name) for name in RULES if name not in disable}
+    for round_number in range(MAX_ROUNDS):
+        changed: set[str] = set()
+        for name, total in totals.items():
+            if name == "infer_shapes" and not _worth_inferring(model, round_number):
+                continue
+            start = time.perf_counter()
+            with applying(name):
+                fired = RULES[name](model)
+            report = PassReport(name, fired, time.perf_counter() - start)
+            total.fired += fired
+            total.seconds += report.seconds
+            if fired and name != "infer_shapes":
+                changed.add(name)
+            if on_pass is not None:
+                on_pass(report)
+        if not changed:
+            break
+    return list(totals.values())
+
+
+def check_names(names: Collection[str]) -> None:
+    """Raise IngotError rule-unknown when one of `names` is no rule."""
+    for name in names:
+        if name not in RULES:
+            raise IngotError(
+                "rule-unknown", f"{name!r} is no graph rule", remedy=f"the rules are {', '.join(RULES)}"
+            )
+
+
+def _worth_inferring(model: ir.Model, round_number: int) -> bool:
+    """Inference costs a pass over the whole graph: once, and once more when folding may have made ranks known."""
+    if round_number == 0:
+        return True
+    unknown = any(
+        out.name and out.shape is None and not node.domain for node in model.graph for out in node.outputs
+    )
+    return round_number == 1 and unknown

@@ -1,0 +1,1 @@
+"""One rewrite a file: `apply(model) -> int`, how often it fired."""

@@ -1,0 +1,1 @@
+"""Kernel IR: the language everything right of `lower` is written in."""

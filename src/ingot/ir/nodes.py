@@ -1,0 +1,407 @@
+"""The grammar of kernel IR, on one screen.
+
+    value     = Const | Index | Read | Acc | Op | Cast | Select            (scalar; may be written by `lower`)
+              | Load | Local | Splat | Pack | Iota | Fold | Pick           (of a kernel; may have lanes)
+    statement = Let | Assign | Store | For | If | Define
+    kernel    = Kernel(name, buffers, tasks, body)
+
+Types are a dtype name ("f32", "i64", "bool" …) and a number of lanes. Integers that place things (loop bounds,
+offsets) are `Ix`; a value becomes one through an `Atom("data", …)`, an `Ix` becomes a value through `Index`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Union
+
+import numpy as np
+
+from ingot.ir.index import Atom, Ix, Var, ix_of, substitute
+
+if TYPE_CHECKING:
+    from ingot.ir.program import Tensor
+
+DTYPES: dict[str, np.dtype] = {
+    "f64": np.dtype(np.float64),
+    "f32": np.dtype(np.float32),
+    "f16": np.dtype(np.float16),
+    "i64": np.dtype(np.int64),
+    "i32": np.dtype(np.int32),
+    "i16": np.dtype(np.int16),
+    "i8": np.dtype(np.int8),
+    "u64": np.dtype(np.uint64),
+    "u32": np.dtype(np.uint32),
+    "u16": np.dtype(np.uint16),
+    "u8": np.dtype(np.uint8),
+    "bool": np.dtype(np.bool_),
+}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class Const:
+    """A literal."""
+
+    value: float | int | bool
+    dtype: str
+    lanes: int = 1
+
+
+@dataclass(frozen=True)
+class Index:
+    """The integer an index expression is, as an i64 value."""
+
+    index: Ix
+    dtype: str = "i64"
+    lanes: int = 1
+
+
+@dataclass(frozen=True)
+class Read:
+    """An element of a tensor at a logical index (one `Ix` a dimension)."""
+
+    tensor: Tensor
+    index: tuple[Ix, ...]
+    lanes: int = 1
+
+    @property
+    def dtype(self) -> str:
+        return self.tensor.dtype
+
+
+@dataclass(frozen=True)
+class Acc:
+    """In an epilogue: the result that the kernel has just computed for this element."""
+
+    dtype: str
+    lanes: int = 1
+
+
+@dataclass(frozen=True)
+class Op:
+    """An elementwise operation of `ir.ops`, on arguments of equal lanes."""
+
+    name: str
+    args: tuple[Value, ...]
+    dtype: str
+
+    @property
+    def lanes(self) -> int:
+        return self.args[0].lanes
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Conversion as C and NumPy do it: floats to integers truncate."""
+
+    value: Value
+    dtype: str
+
+    @property
+    def lanes(self) -> int:
+        return self.value.lanes
+
+
+@dataclass(frozen=True)
+class Select:
+    """then where cond else otherwise; with a scalar condition only the chosen side is evaluated."""
+
+    cond: Value
+    then: Value
+    otherwise: Value
+
+    @property
+    def dtype(self) -> str:
+        return self.then.dtype
+
+    @property
+    def lanes(self) -> int:
+        return self.then.lanes
+
+
+@dataclass(frozen=True)
+class Load:
+    """Elements of a buffer at `index`, `index + stride` …; with count only the first count lanes, the others zero."""
+
+    buffer: str
+    index: Ix
+    dtype: str
+    lanes: int = 1
+    stride: int = 1
+    count: Ix | None = None
+
+
+@dataclass(frozen=True)
+class Local:
+    """A named scalar or vector of the kernel."""
+
+    name: str
+    dtype: str
+    lanes: int = 1
+
+
+@dataclass(frozen=True)
+class Splat:
+    """A scalar in every lane."""
+
+    value: Value
+    lanes: int
+
+    @property
+    def dtype(self) -> str:
+        return self.value.dtype
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A vector of scalars, a lane each."""
+
+    items: tuple[Value, ...]
+
+    @property
+    def dtype(self) -> str:
+        return self.items[0].dtype
+
+    @property
+    def lanes(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True)
+class Iota:
+    """The i64 vector base, base + stride, base + 2 stride …"""
+
+    base: Ix
+    stride: int
+    lanes: int
+    dtype: str = "i64"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The lanes of a vector combined into a scalar by "add", "mul", "max", "min", "and" or "or"."""
+
+    name: str
+    value: Value
+
+    @property
+    def dtype(self) -> str:
+        return self.value.dtype
+
+    @property
+    def lanes(self) -> int:
+        return 1
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One lane of a vector."""
+
+    value: Value
+    lane: int
+
+    @property
+    def dtype(self) -> str:
+        return self.value.dtype
+
+    @property
+    def lanes(self) -> int:
+        return 1
+
+
+Value = Union[Const, Index, Read, Acc, Op, Cast, Select, Load, Local, Splat, Pack, Iota, Fold, Pick]
+
+
+@dataclass(frozen=True)
+class Let:
+    """Declare a local and give it its first value."""
+
+    local: Local
+    value: Value
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Change a local."""
+
+    local: Local
+    value: Value
+
+
+@dataclass(frozen=True)
+class Store:
+    """Write a value's lanes to a buffer at `index`, `index + stride` …; with count only the first count lanes."""
+
+    buffer: str
+    index: Ix
+    value: Value
+    stride: int = 1
+    count: Ix | None = None
+
+
+@dataclass(frozen=True)
+class Define:
+    """Name an integer; later indices use the variable."""
+
+    var: Var
+    index: Ix
+
+
+@dataclass(frozen=True)
+class For:
+    """Run body for var in [start, stop) in steps of step."""
+
+    var: Var
+    stop: Ix
+    body: tuple[Stmt, ...]
+    start: Ix = field(default_factory=lambda: Ix(()))
+    step: int = 1
+    unroll: int = 1
+
+
+@dataclass(frozen=True)
+class If:
+    """Run body where cond holds, else otherwise."""
+
+    cond: Value
+    body: tuple[Stmt, ...]
+    otherwise: tuple[Stmt, ...] = ()
+
+
+Stmt = Union[Let, Assign, Store, Define, For, If]
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A parameter of a kernel: a flat array."""
+
+    name: str
+    dtype: str
+    written: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A function over a range of independent tasks; body runs once for each value of `task`.
+
+    work: rough cost of a task in nanoseconds of one core, for deciding how many tasks are worth a thread.
+    """
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    symbols: tuple[str, ...]
+    task: Var
+    tasks: Ix
+    body: tuple[Stmt, ...]
+    work: float = 1.0
+
+
+def rewrite(value: Value, leaf: Callable[[Value], Value | None]) -> Value:
+    """Rebuild a value bottom-up; where `leaf` returns something for a node, that takes its place unvisited."""
+    seen: dict[int, Value] = {}
+
+    def visit(node: Value) -> Value:
+        key = id(node)
+        if key not in seen:
+            changed = leaf(node)
+            seen[key] = changed if changed is not None else _rebuild(node, visit)
+        return seen[key]
+
+    return visit(value)
+
+
+def _rebuild(node: Value, visit: Callable[[Value], Value]) -> Value:
+    if isinstance(node, Op):
+        args = tuple(visit(a) for a in node.args)
+        return node if all(a is b for a, b in zip(args, node.args, strict=True)) else replace(node, args=args)
+    if isinstance(node, Cast | Splat | Fold | Pick):
+        inner = visit(node.value)
+        return node if inner is node.value else replace(node, value=inner)
+    if isinstance(node, Select):
+        return Select(visit(node.cond), visit(node.then), visit(node.otherwise))
+    if isinstance(node, Pack):
+        return Pack(tuple(visit(i) for i in node.items))
+    return node
+
+
+def reindex(value: Value, mapping: dict[Var, Ix]) -> Value:
+    """The value with its loop variables replaced, in every index inside it."""
+
+    def index(e: Ix) -> Ix:
+        return substitute(e, mapping, lambda v: reindex(v, mapping))  # type: ignore[arg-type,return-value]
+
+    def leaf(node: Value) -> Value | None:
+        if isinstance(node, Read):
+            return replace(node, index=tuple(index(i) for i in node.index))
+        if isinstance(node, Index | Load):
+            return replace(node, index=index(node.index))
+        return None
+
+    return rewrite(value, leaf) if mapping else value
+
+
+def walk(value: Value) -> Iterator[Value]:
+    """Every node of a value once, the values inside its run-time indices too."""
+    seen: set[int] = set()
+    stack: list[Value] = [value]
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        if isinstance(node, Op):
+            stack.extend(node.args)
+        elif isinstance(node, Cast | Splat | Fold | Pick):
+            stack.append(node.value)
+        elif isinstance(node, Select):
+            stack += [node.cond, node.then, node.otherwise]
+        elif isinstance(node, Pack):
+            stack.extend(node.items)
+        elif isinstance(node, Read):
+            for i in node.index:
+                stack.extend(data_of(i))
+        elif isinstance(node, Index | Load):
+            stack.extend(data_of(node.index))
+
+
+def data_of(index: Ix) -> list[Value]:
+    """The run-time values that an index depends on."""
+    found: list[Value] = []
+    for monomial, _ in index.terms:
+        for factor in monomial:
+            if isinstance(factor, Atom):
+                if factor.kind == "data":
+                    found.append(factor.args[0])  # type: ignore[arg-type]
+                else:
+                    for arg in factor.args:
+                        found += data_of(arg)  # type: ignore[arg-type]
+    return found
+
+
+def as_index(value: Value) -> Ix:
+    """An integer value used as an index."""
+    if isinstance(value, Index):
+        return value.index
+    if isinstance(value, Const):
+        return Ix((((), int(value.value)),)) if value.value else Ix(())
+    return ix_of(Atom("data", (value,)))
+
+
+def value_variables(value: Value) -> set[Var]:
+    """Every loop variable and symbol a value depends on."""
+    found: set[Var] = set()
+    for node in walk(value):
+        if isinstance(node, Read):
+            for i in node.index:
+                found |= i.variables()
+        elif isinstance(node, Index | Load):
+            found |= node.index.variables()
+            if isinstance(node, Load) and node.count is not None:
+                found |= node.count.variables()
+        elif isinstance(node, Iota):
+            found |= node.base.variables()
+    return found
+

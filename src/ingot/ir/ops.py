@@ -1,0 +1,91 @@
+"""The elementwise operations of kernel IR and what each means, in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import erf as _erf
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """compute: on NumPy scalars or arrays. cost: rough cycles a vector. boolean: the result is a bool."""
+
+    compute: Callable[..., Any]
+    cost: int = 1
+    boolean: bool = False
+
+
+def _floor_mod(a: Any, b: Any) -> Any:
+    return np.mod(a, b)
+
+
+def _int_div(a: Any, b: Any) -> Any:
+    if np.issubdtype(np.asarray(a).dtype, np.integer):
+        return (np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))).astype(np.asarray(a).dtype)
+    return np.divide(a, b)
+
+
+def _sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+_erf_v = np.vectorize(_erf, otypes=[np.float64])
+
+OPS: dict[str, Meaning] = {
+    "add": Meaning(np.add),
+    "sub": Meaning(np.subtract),
+    "mul": Meaning(np.multiply),
+    "div": Meaning(_int_div, 8),
+    "fmod": Meaning(np.fmod, 20),
+    "mod": Meaning(_floor_mod, 20),
+    "pow": Meaning(np.power, 40),
+    "fma": Meaning(lambda a, b, c: a * b + c),
+    "min": Meaning(np.minimum),
+    "max": Meaning(np.maximum),
+    "neg": Meaning(np.negative),
+    "abs": Meaning(np.abs),
+    "sign": Meaning(np.sign, 3),
+    "sqrt": Meaning(np.sqrt, 12),
+    "floor": Meaning(np.floor, 2),
+    "ceil": Meaning(np.ceil, 2),
+    "trunc": Meaning(np.trunc, 2),
+    "round": Meaning(np.round, 2),
+    "exp": Meaning(np.exp, 12),
+    "log": Meaning(np.log, 20),
+    "tanh": Meaning(np.tanh, 20),
+    "sigmoid": Meaning(_sigmoid, 16),
+    "erf": Meaning(lambda x: _erf_v(x).astype(np.asarray(x).dtype), 20),
+    "sin": Meaning(np.sin, 40),
+    "cos": Meaning(np.cos, 40),
+    "tan": Meaning(np.tan, 60),
+    "asin": Meaning(np.arcsin, 60),
+    "acos": Meaning(np.arccos, 60),
+    "atan": Meaning(np.arctan, 60),
+    "sinh": Meaning(np.sinh, 60),
+    "cosh": Meaning(np.cosh, 60),
+    "asinh": Meaning(np.arcsinh, 60),
+    "acosh": Meaning(np.arccosh, 60),
+    "atanh": Meaning(np.arctanh, 60),
+    "isnan": Meaning(np.isnan, 1, True),
+    "isinf": Meaning(np.isinf, 2, True),
+    "eq": Meaning(np.equal, 1, True),
+    "ne": Meaning(np.not_equal, 1, True),
+    "lt": Meaning(np.less, 1, True),
+    "le": Meaning(np.less_equal, 1, True),
+    "gt": Meaning(np.greater, 1, True),
+    "ge": Meaning(np.greater_equal, 1, True),
+    "and": Meaning(np.logical_and, 1, True),
+    "or": Meaning(np.logical_or, 1, True),
+    "xor": Meaning(np.logical_xor, 1, True),
+    "not": Meaning(np.logical_not, 1, True),
+    "bitand": Meaning(np.bitwise_and),
+    "bitor": Meaning(np.bitwise_or),
+    "bitxor": Meaning(np.bitwise_xor),
+    "bitnot": Meaning(np.bitwise_not),
+    "shl": Meaning(np.left_shift),
+    "shr": Meaning(np.right_shift),
+}

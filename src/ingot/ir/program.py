@@ -1,0 +1,215 @@
+"""A lowered model before its loops exist: tensors and the operations that compute them, each defined by index expressions.
+
+The operations, from general to special; every one finishes an element with `finish`, an expression over `Acc`:
+
+    Map      output[axes] = finish(value(axes))
+    Reduce   output[axes] = finish(op over `over` of value(axes, over))
+    Row      output[axes] = finish(softmax or normalisation of value along one axis)
+    Dense    output[axes] = finish(sum over taps and channel of x[x_index] * weight[taps, channel, feature])
+    MatMul   output[axes] = finish(sum over k of a(axes, k) * b(axes, k))
+    Recurrent  an LSTM, GRU or RNN layer over all its steps
+    Fill     the border of a padded tensor around the region that another operation writes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ingot.ir.index import Ix, Var, ix
+from ingot.ir.nodes import Acc, Read, Value, walk
+
+
+@dataclass(eq=False)
+class Tensor:
+    """A value of the program.
+
+    kind: "input", "output", "const" or "temp". data: a constant's elements. region: (whole, origin) where the tensor is
+    a box inside another one, starting at origin: the two share storage.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Ix, ...]
+    kind: str = "temp"
+    data: np.ndarray | None = None
+    region: tuple[Tensor, tuple[Ix, ...]] | None = None
+
+    def root(self) -> tuple[Tensor, tuple[Ix, ...]]:
+        """The tensor that owns the storage, and this one's origin in it."""
+        tensor, origin = self, tuple(ix(0) for _ in self.shape)
+        while tensor.region is not None:
+            tensor, inner = tensor.region
+            origin = tuple(a + b for a, b in zip(origin, inner, strict=True))
+        return tensor, origin
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(eq=False)
+class Operation:
+    """What all operations share. nodes: names of the ONNX nodes it came from. guard: run only if this bool tensor's
+    one element has this value."""
+
+    output: Tensor
+    axes: tuple[Var, ...]
+    finish: Value
+    nodes: tuple[str, ...] = field(default=(), kw_only=True)
+    guard: tuple[tuple[Tensor, bool], ...] = field(default=(), kw_only=True)
+
+    def values(self) -> dict[str, Value]:
+        """The expressions in it, by field name."""
+        return {"finish": self.finish}
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Tensors read other than through `values`."""
+        yield from ()
+
+    def reads(self) -> list[Read]:
+        """Every read in its expressions."""
+        return [n for v in self.values().values() for n in walk(v) if isinstance(n, Read)]
+
+    def inputs(self) -> list[Tensor]:
+        """Every tensor it reads, once, guards included."""
+        found = dict.fromkeys(r.tensor for r in self.reads())
+        found |= dict.fromkeys(self.tensors())
+        found |= dict.fromkeys(t for t, _ in self.guard)
+        return list(found)
+
+    def transform(self, change: Callable[[Value], Value]) -> None:
+        """Rewrite every expression."""
+        for name, value in self.values().items():
+            setattr(self, name, change(value))
+
+
+@dataclass(eq=False)
+class Map(Operation):
+    """An elementwise computation or data movement: all of it stands in `finish`, without an Acc."""
+
+
+@dataclass(eq=False)
+class Reduce(Operation):
+    """op: "add", "mul", "max", "min", "and", "or", "argmax", "argmin" ("first" or "last" index by last)."""
+
+    op: str
+    over: tuple[Var, ...]
+    value: Value
+    last: bool = False
+
+    def values(self) -> dict[str, Value]:
+        return {"value": self.value, "finish": self.finish}
+
+
+@dataclass(eq=False)
+class Row(Operation):
+    """A softmax or normalisation. over: loop variables of the normalised axes, which are axes of the output too.
+
+    op: "softmax", "log_softmax", "layer_norm" ((x - mean) / sqrt(variance + epsilon)) or "rms_norm".
+    """
+
+    op: str
+    over: tuple[Var, ...]
+    value: Value
+    epsilon: float = 0.0
+
+    def values(self) -> dict[str, Value]:
+        return {"value": self.value, "finish": self.finish}
+
+
+@dataclass(eq=False)
+class Dense(Operation):
+    """A convolution or a product with constant weights.
+
+    weight: array of shape (taps…, channels, features). feature: position in `axes` of the output feature.
+    x_index: where x is read, of axes, taps and channel.
+    """
+
+    feature: int
+    taps: tuple[Var, ...]
+    channel: Var
+    x: Tensor
+    x_index: tuple[Ix, ...]
+    weight: np.ndarray
+
+    def tensors(self) -> Iterator[Tensor]:
+        yield self.x
+
+
+@dataclass(eq=False)
+class MatMul(Operation):
+    """A product of two computed tensors; the last two axes are m and n."""
+
+    k: Var
+    a: Value
+    b: Value
+
+    def values(self) -> dict[str, Value]:
+        return {"a": self.a, "b": self.b, "finish": self.finish}
+
+
+@dataclass(eq=False)
+class Recurrent(Operation):
+    """One direction of an LSTM or GRU layer, all steps in order.
+
+    output: (steps, batch, hidden). x: (steps, batch, gates * hidden), the input's products with the biases added.
+    state: (batch, hidden) tensors at the start, h then (LSTM) c; last: tensors that take the final ones, then
+    scratch tensors (batch, hidden) that some ops need.
+    weight: (gates, hidden, hidden) as [gate, from, to]. op: "lstm", "gru" or "rnn".
+    """
+
+    op: str
+    x: Tensor
+    state: tuple[Tensor, ...]
+    last: tuple[Tensor, ...]
+    weight: np.ndarray
+    recurrent_bias: np.ndarray | None
+    reverse: bool
+    activations: tuple[str, ...]
+    linear_before_reset: bool = False
+
+    def tensors(self) -> Iterator[Tensor]:
+        yield self.x
+        yield from self.state
+
+
+@dataclass(eq=False)
+class Fill(Operation):
+    """Set every element of `output` outside the box [low, low + shape of inner) to a constant (in `finish`)."""
+
+    inner: Tensor
+
+
+@dataclass(eq=False)
+class Program:
+    """operations in execution order; symbols are the run-time dimensions, in the order of the library's arguments."""
+
+    name: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    symbols: list[Var]
+    operations: list[Operation]
+
+    def uses(self) -> dict[Tensor, list[Operation]]:
+        """Which operations read each tensor."""
+        table: dict[Tensor, list[Operation]] = {}
+        for operation in self.operations:
+            for tensor in operation.inputs():
+                table.setdefault(tensor, []).append(operation)
+        return table
+
+
+def identity(tensor: Tensor, axes: tuple[Var, ...]) -> Read:
+    """A read of a tensor at its own axes."""
+    return Read(tensor, tuple(ix(a) for a in axes))
+
+
+def passthrough(dtype: str) -> Acc:
+    """The epilogue that does nothing."""
+    return Acc(dtype)

@@ -1,0 +1,49 @@
+"""AVX-512 (F, BW, DQ, VL): sixteen floats a vector."""
+
+from __future__ import annotations
+
+from ingot.isa.instruction import Instruction, function
+
+_ENTRIES = [
+    function("fma", "f32x16", "abc", "return (f32x16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);"),
+    function("max", "f32x16", "ab", "return (f32x16)_mm512_max_ps((__m512)b, (__m512)a);"),
+    function("min", "f32x16", "ab", "return (f32x16)_mm512_min_ps((__m512)b, (__m512)a);"),
+    function("sqrt", "f32x16", "a", "return (f32x16)_mm512_sqrt_ps((__m512)a);"),
+    function("floor", "f32x16", "a", "return (f32x16)_mm512_roundscale_ps((__m512)a, 9);"),
+    function("ceil", "f32x16", "a", "return (f32x16)_mm512_roundscale_ps((__m512)a, 10);"),
+    function("round", "f32x16", "a", "return (f32x16)_mm512_roundscale_ps((__m512)a, 8);"),
+    function("foldadd", "f32x16", "a", "return _mm512_reduce_add_ps((__m512)a);", "float"),
+    function("foldmax", "f32x16", "a", "return _mm512_reduce_max_ps((__m512)a);", "float"),
+    function("foldmin", "f32x16", "a", "return _mm512_reduce_min_ps((__m512)a);", "float"),
+    Instruction(
+        "loadn_f32x16",
+        "f32x16",
+        ("const float *p", "int64_t n"),
+        "return (f32x16)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);",
+    ),
+    Instruction(
+        "storen_f32x16",
+        "void",
+        ("float *p", "f32x16 a", "int64_t n"),
+        "_mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)a);",
+    ),
+    Instruction(
+        "loadn_f32x8",
+        "f32x8",
+        ("const float *p", "int64_t n"),
+        "return (f32x8)_mm256_maskz_loadu_ps((__mmask8)((1u << n) - 1), p);",
+    ),
+    Instruction(
+        "storen_f32x8",
+        "void",
+        ("float *p", "f32x8 a", "int64_t n"),
+        "_mm256_mask_storeu_ps(p, (__mmask8)((1u << n) - 1), (__m256)a);",
+    ),
+    Instruction(
+        "exponent_f32x16",
+        "f32x16",
+        ("f32x16 a", "f32x16 b"),
+        "return (f32x16)_mm512_scalef_ps((__m512)a, (__m512)b);",
+    ),
+]
+TABLE: dict[str, Instruction] = {e.name: e for e in _ENTRIES}

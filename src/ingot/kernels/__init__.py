@@ -1,0 +1,1 @@
+"""Generators of kernels, one file a kind of operation, over the vector widths of the target."""

@@ -1,0 +1,373 @@
+"""What every kernel generator builds with: buffers, loops, and values turned from logical reads into vector loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ingot.ir.index import Ix, IxLike, Var, ix, less, nonnegative, product, substitute, var
+from ingot.ir.nodes import (
+    Acc,
+    Assign,
+    Buffer,
+    Cast,
+    Const,
+    Define,
+    For,
+    If,
+    Index,
+    Iota,
+    Kernel,
+    Let,
+    Load,
+    Local,
+    Op,
+    Pack,
+    Pick,
+    Read,
+    Select,
+    Splat,
+    Stmt,
+    Store,
+    Value,
+    reindex,
+    value_variables,
+    walk,
+)
+from ingot.ir.program import Tensor
+from ingot.schedule.layout import Layout
+from ingot.target import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A constant in the order that one kernel wants it."""
+
+    name: str
+    data: np.ndarray
+
+
+Argument = Tensor | Packed
+
+
+@dataclass
+class Built:
+    """A kernel and the tensors (roots) or packed constants that its buffers stand for."""
+
+    kernel: Kernel
+    arguments: list[Argument]
+
+
+@dataclass
+class Lane:
+    """The vector axis: `var` takes `lanes` consecutive values; count, where given, says how many are real."""
+
+    var: Var
+    lanes: int
+    count: Ix | None = None
+
+
+@dataclass
+class Builder:
+    """Collects the statements of one kernel."""
+
+    target: Target
+    layouts: Mapping[Tensor, Layout]
+    arguments: list[Argument] = field(default_factory=list)
+    buffers: list[Buffer] = field(default_factory=list)
+    _stack: list[list[Stmt]] = field(default_factory=lambda: [[]])
+    _count: int = 0
+
+    def fresh(self, stem: str) -> str:
+        self._count += 1
+        return f"{stem}{self._count}"
+
+    def buffer(self, argument: Argument, written: bool = False) -> str:
+        """The parameter that stands for a tensor's storage or a packed constant."""
+        for i, known in enumerate(self.arguments):
+            if known is argument:
+                if written and not self.buffers[i].written:
+                    self.buffers[i] = replace(self.buffers[i], written=True)
+                return self.buffers[i].name
+        name = f"b{len(self.buffers)}"
+        if isinstance(argument, Packed):
+            note = f"{argument.name} {list(argument.data.shape)}"
+            from ingot.ir.nodes import NAMES
+
+            dtype = NAMES[argument.data.dtype]
+        else:
+            note = f"[{', '.join(map(str, argument.shape))}] order {self.layouts[argument].describe()}"
+            dtype = argument.dtype
+        self.arguments.append(argument)
+        self.buffers.append(Buffer(name, dtype, written, note))
+        return name
+
+    def flat(self, tensor: Tensor, index: Sequence[IxLike]) -> tuple[Tensor, Ix]:
+        """The storage of a tensor and the offset of an element in it."""
+        root, origin = tensor.root()
+        at = [ix(i) + o for i, o in zip(index, origin, strict=True)]
+        return root, self.layouts[root].offset(at, root.shape)
+
+    def emit(self, statement: Stmt) -> None:
+        self._stack[-1].append(statement)
+
+    @contextmanager
+    def block(self) -> Iterator[list[Stmt]]:
+        """Statements emitted inside go to the list instead."""
+        body: list[Stmt] = []
+        self._stack.append(body)
+        try:
+            yield body
+        finally:
+            self._stack.pop()
+
+    @contextmanager
+    def loop(
+        self, extent: IxLike, *, stop: Ix | None = None, start: IxLike = 0, step: int = 1, unroll: int = 1
+    ) -> Iterator[Var]:
+        """A serial loop over [start, stop); the variable's values are below extent. One iteration makes no loop."""
+        extent = ix(extent)
+        end = extent if stop is None else stop
+        counter = var(self.fresh("i"), extent)
+        with self.block() as body:
+            yield counter
+        if ix(start).is_const and (end - ix(start)).is_const and 0 < (end - ix(start)).value <= step:
+            self.emit(Define(counter, ix(start)))
+            for statement in body:
+                self.emit(statement)
+            return
+        self.emit(For(counter, end, tuple(body), ix(start), step, unroll))
+
+    @contextmanager
+    def when(self, cond: Value) -> Iterator[None]:
+        with self.block() as body:
+            yield
+        self.emit(If(cond, tuple(body)))
+
+    def define(self, index: Ix, extent: IxLike | None = None) -> Var:
+        """Name an integer."""
+        variable = var(self.fresh("o"), ix(extent)) if extent is not None else Var(self.fresh("o"), ix(1 << 60))
+        self.emit(Define(variable, index))
+        return variable
+
+    def let(self, value: Value, stem: str = "v") -> Local:
+        """Bind a value to a local."""
+        local = Local(self.fresh(stem), value.dtype, value.lanes)
+        self.emit(Let(local, value))
+        return local
+
+    def assign(self, local: Local, value: Value) -> None:
+        self.emit(Assign(local, value))
+
+    def value(
+        self,
+        value: Value,
+        mapping: Mapping[Var, Ix],
+        lane: Lane | None = None,
+        acc: Value | None = None,
+        memo: dict[Value, Value] | None = None,
+    ) -> Value:
+        """A logical value at the loop variables of `mapping`, with the lane's variable spread over a vector.
+
+        Reads become loads; an Acc becomes `acc`; shared parts are computed once. memo may be kept between calls whose
+        code stands in the same block.
+        """
+        return _Lowering(self, lane, acc, {} if memo is None else memo).visit(reindex(value, dict(mapping)), False)
+
+    def splat(self, value: Value, lanes: int) -> Value:
+        return value if value.lanes == lanes else Splat(value, lanes)
+
+    def store(
+        self, tensor: Tensor, index: Sequence[IxLike], mapping: Mapping[Var, Ix], lane: Lane | None, value: Value
+    ) -> None:
+        """Write a value to a tensor at a logical index."""
+        root, offset = self.flat(tensor, [substitute(ix(i), mapping) for i in index])
+        name = self.buffer(root, written=True)
+        if lane is None:
+            self.emit(Store(name, offset, value))
+            return
+        value = self.splat(value, lane.lanes)
+        split = offset.split(lane.var)
+        if split is not None and split[0] >= 1:
+            self.emit(Store(name, split[1], value, split[0], lane.count))
+            return
+        local = self.let(value)
+        for i in range(lane.lanes):
+            one = Store(name, substitute(offset, {lane.var: ix(i)}), Pick(local, i))
+            if lane.count is None:
+                self.emit(one)
+            else:
+                self.emit(If(Op("gt", (Index(lane.count), Const(i, "i64")), "bool"), (one,)))
+
+    def finish(self, name: str, task: Var, tasks: Ix, work: float) -> Built:
+        """The kernel of everything emitted."""
+        (body,) = self._stack
+        symbols = sorted(
+            {v.name for v in _all_variables(body) | tasks.variables() if v.extent is None}
+        )
+        kernel = Kernel(name, tuple(self.buffers), tuple(symbols), task, tasks, tuple(body), work)
+        return Built(kernel, self.arguments)
+
+    def tasks(self, loops: Sequence[tuple[Var, Ix]]) -> tuple[Var, Ix]:
+        """Spread outer loops over the kernel's tasks: defines their variables from the task number."""
+        total = product(extent for _, extent in loops)
+        task = var("task", total)
+        inner = total
+        for i, (variable, extent) in enumerate(loops):
+            inner = product(e for _, e in loops[i + 1 :])
+            at = ix(task) // inner
+            self.emit(Define(variable, at % extent if i else at))
+        return task, total
+
+    def fresh_var(self, extent: IxLike) -> Var:
+        return var(self.fresh("i"), extent)
+
+
+@dataclass
+class _Lowering:
+    builder: Builder
+    lane: Lane | None
+    acc: Value | None
+    memo: dict[Value, Value]
+    own: dict[Value, Value] = field(default_factory=dict)
+    mine: dict[int, bool] = field(default_factory=dict)
+
+    def has_acc(self, node: Value) -> bool:
+        key = id(node)
+        if key not in self.mine:
+            self.mine[key] = any(isinstance(n, Acc) for n in walk(node))
+        return self.mine[key]
+
+    def visit(self, node: Value, inline: bool) -> Value:
+        """The node over the vector; `inline` forbids statements, because the code may not be reached."""
+        if isinstance(node, Const):
+            return node
+        if isinstance(node, Acc):
+            assert self.acc is not None
+            return self.acc
+        if isinstance(node, Local):
+            return node
+        memo = self.own if self.has_acc(node) else self.memo
+        found = memo.get(node)
+        if found is not None:
+            return found
+        made = self.make(node, inline)
+        if inline:
+            return made
+        if not isinstance(made, Const | Local | Index):
+            made = self.builder.let(made)
+        memo[node] = made
+        return made
+
+    def make(self, node: Value, inline: bool) -> Value:
+        if isinstance(node, Read):
+            root, offset = self.builder.flat(node.tensor, node.index)
+            return self.load(self.builder.buffer(root), self.resolve(offset, inline), node.dtype)
+        if isinstance(node, Index):
+            return self.index(self.resolve(node.index, inline))
+        if isinstance(node, Op):
+            args = [self.visit(a, inline) for a in node.args]
+            return Op(node.name, self.even(args), node.dtype)
+        if isinstance(node, Cast):
+            return Cast(self.visit(node.value, inline), node.dtype)
+        if isinstance(node, Select):
+            return self.select(node, inline)
+        raise AssertionError(f"{type(node).__name__} is no logical value")
+
+    def even(self, args: Sequence[Value]) -> tuple[Value, ...]:
+        lanes = max(a.lanes for a in args)
+        return tuple(self.builder.splat(a, lanes) for a in args)
+
+    def depends(self, node: Value) -> bool:
+        return self.lane is not None and self.lane.var in value_variables(node)
+
+    def resolve(self, offset: Ix, inline: bool) -> Ix:
+        """Run-time integers inside an index made into locals, where they do not vary over the lane."""
+
+        def data(value: object) -> object:
+            if self.depends(value):  # type: ignore[arg-type]
+                return value
+            scalar = _Lowering(self.builder, None, None, self.memo if self.lane is None else {})
+            return scalar.visit(value, inline)  # type: ignore[arg-type]
+
+        return substitute(offset, {}, data)
+
+    def load(self, buffer: str, offset: Ix, dtype: str) -> Value:
+        if self.lane is None or self.lane.var not in offset.variables():
+            return Load(buffer, offset, dtype)
+        lane = self.lane
+        split = offset.split(lane.var)
+        if split is not None:
+            if split[0] == 1:
+                return Load(buffer, split[1], dtype, lane.lanes, 1, lane.count)
+            if lane.count is None:
+                return Load(buffer, split[1], dtype, lane.lanes, split[0])
+        items: list[Value] = []
+        for i in range(lane.lanes):
+            at = self.scalar_index(substitute(offset, {lane.var: ix(i)}, lambda v, i=i: reindex(v, {lane.var: ix(i)})))  # type: ignore[misc]
+            item: Value = Load(buffer, at, dtype)
+            if lane.count is not None:
+                real = Op("gt", (Index(lane.count), Const(i, "i64")), "bool")
+                item = Select(real, item, Const(0, dtype))
+            items.append(item)
+        return Pack(tuple(items))
+
+    def scalar_index(self, offset: Ix) -> Ix:
+        scalar = _Lowering(self.builder, None, None, {})
+        return substitute(offset, {}, lambda v: scalar.visit(v, True))  # type: ignore[arg-type]
+
+    def index(self, at: Ix) -> Value:
+        if self.lane is None or self.lane.var not in at.variables():
+            return Index(at)
+        split = at.split(self.lane.var)
+        if split is not None:
+            return Iota(split[1], split[0], self.lane.lanes)
+        return Pack(tuple(Index(substitute(at, {self.lane.var: ix(i)})) for i in range(self.lane.lanes)))
+
+    def select(self, node: Select, inline: bool) -> Value:
+        positional = any(isinstance(n, Index) for n in walk(node.cond))
+        safe = not positional or all(_inside(r) for s in (node.then, node.otherwise) for r in walk(s) if isinstance(r, Read))
+        if not self.depends(node.cond) and positional and not safe:
+            cond = self.visit(node.cond, inline)
+            sides = self.even([self.visit(node.then, True), self.visit(node.otherwise, True)])
+            return Select(cond, sides[0], sides[1])
+        if safe:
+            parts = [self.visit(p, inline) for p in (node.cond, node.then, node.otherwise)]
+            if parts[0].lanes == 1:
+                return Select(parts[0], *self.even(parts[1:]))
+            return Select(*self.even(parts))
+        assert self.lane is not None
+        lane, items = self.lane, []
+        scalar = _Lowering(self.builder, None, None, {})
+        for i in range(lane.lanes):
+            item = scalar.visit(reindex(node, {lane.var: ix(i)}), True)
+            if lane.count is not None:
+                item = Select(Op("gt", (Index(lane.count), Const(i, "i64")), "bool"), item, Const(0, item.dtype))
+            items.append(item)
+        return Pack(tuple(items))
+
+
+def _inside(read: Read) -> bool:
+    """Whether a read is inside its tensor wherever it is evaluated."""
+    return all(nonnegative(i) and less(i, d) for i, d in zip(read.index, read.tensor.shape, strict=True))
+
+
+def _all_variables(body: Sequence[Stmt]) -> set[Var]:
+    found: set[Var] = set()
+    for s in body:
+        if isinstance(s, Define):
+            found |= s.index.variables()
+        elif isinstance(s, For):
+            found |= s.start.variables() | s.stop.variables() | _all_variables(s.body)
+        elif isinstance(s, If):
+            found |= value_variables(s.cond) | _all_variables(s.body) | _all_variables(s.otherwise)
+        elif isinstance(s, Store):
+            found |= s.index.variables() | value_variables(s.value)
+            if s.count is not None:
+                found |= s.count.variables()
+        else:
+            found |= value_variables(s.value)
+    return found

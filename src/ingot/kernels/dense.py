@@ -1,0 +1,365 @@
+"""Convolutions and products with constant weights: a register tile of positions x features, weights packed by panel.
+
+The plain definition is `Reduce`: output = finish(sum over taps and channels). Each output element sums its products
+in the order taps, channels, whatever the tile, so the bits do not depend on tiling, threads or batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ingot.ir.index import Ix, Var, ix, minimum, product, substitute
+from ingot.ir.nodes import Const, Index, Load, Local, Op, Splat, Value
+from ingot.ir.program import Dense
+from ingot.kernels.builder import Builder, Built, Lane, Packed
+from ingot.kernels.tiles import Run, Tile, choose, cut
+from ingot.schedule.layout import natural_block
+
+
+@dataclass
+class _Plan:
+    lanes: int
+    vectors: int
+    tile: Tile
+    row: int | None
+    column: int | None
+    outer: list[int]
+
+
+def build_dense(builder: Builder, operation: Dense) -> Built:
+    plan = _plan(builder, operation)
+    output, axes = operation.output, operation.axes
+    features = operation.weight.shape[-1]
+    steps = int(np.prod(operation.weight.shape[:-1]))
+    full, rest = divmod(plan.vectors, plan.tile.vectors)
+    weights = builder.buffer(Packed("weights", _pack(operation.weight, plan)))
+    panels = full + (1 if rest else 0)
+    panel = builder.fresh_var(panels)
+    outer_vars = {a: builder.fresh_var(output.shape[a]) for a in plan.outer}
+    mapping = {axes[a]: ix(v) for a, v in outer_vars.items()}
+    down = cut(output.shape[plan.row], plan.tile.rows) if plan.row is not None else [Run(ix(0), ix(1), 1)]
+    row_tiles = sum((r.count for r in down), ix(0))
+    row = builder.fresh_var(row_tiles)
+    loops = [(v, output.shape[a]) for a, v in outer_vars.items()]
+    position_loops = [(panel, ix(panels)), (row, row_tiles)]
+    if _rows_first(builder, operation):
+        position_loops.reverse()
+    task, tasks = builder.tasks([*loops, *position_loops])
+
+    def for_vectors(vectors: int, base: Ix) -> None:
+        first = ix(0)
+        for run in down:
+            if len(down) == 1:
+                rows_at(run, ix(row), vectors, base)
+                continue
+            here = ix(row) - first
+            inside = Op("lt", (Index(here), Index(run.count)), "bool")
+            if first != ix(0):
+                inside = Op("and", (Op("ge", (Index(here), Const(0, "i64")), "bool"), inside), "bool")
+            with builder.when(inside):
+                rows_at(run, here, vectors, base)
+            first = first + run.count
+
+    def rows_at(run: Run, index: Ix, vectors: int, base: Ix) -> None:
+        start = run.start + index * run.size
+        top = ix(builder.define(start, output.shape[plan.row])) if plan.row is not None else ix(0)
+        across = cut(output.shape[plan.column], plan.tile.columns) if plan.column is not None else [Run(ix(0), ix(1), 1)]
+        for columns in across:
+            if columns.count.is_const and columns.count.value == 0:
+                continue
+            with builder.loop(columns.count) as i:
+                left = columns.start + ix(i) * columns.size
+                positions = [(y, x) for y in range(run.size) for x in range(columns.size)]
+                _tile(builder, operation, plan, weights, steps, mapping, top, left, positions, vectors, base, ix(panel))
+
+    main_base = ix(panel) * (plan.tile.vectors * plan.lanes * steps)
+    if rest and full:
+        with builder.when(Op("lt", (Index(ix(panel)), Const(full, "i64")), "bool")):
+            for_vectors(plan.tile.vectors, main_base)
+        with builder.when(Op("eq", (Index(ix(panel)), Const(full, "i64")), "bool")):
+            for_vectors(rest, main_base)
+    else:
+        for_vectors(rest if not full else plan.tile.vectors, main_base)
+    total = product(output.shape[a] for a in (plan.row, plan.column) if a is not None)
+    macs = float(steps * features) * (total.value if total.is_const else 256)
+    count = (ix(panels) * row_tiles).value if row_tiles.is_const else 16
+    name = "conv" if operation.taps else "gemm"
+    tile = plan.tile
+    label = f"{name}_f32_{tile.rows * tile.columns}x{tile.vectors * plan.lanes}"
+    return builder.finish(label, task, tasks, macs / max(count, 1) / 50)
+
+
+def _plan(builder: Builder, operation: Dense) -> _Plan:
+    output, feature = operation.output, operation.feature
+    features = operation.weight.shape[-1]
+    root = output.root()[0]
+    layout = builder.layouts[root]
+    if layout.blocked == feature:
+        lanes = layout.block
+    else:
+        lanes = natural_block(ix(features), builder.target.lanes)
+        while lanes > 4 and features <= lanes // 2:
+            lanes //= 2
+    vectors = -(-features // lanes)
+    positions = [a for a in range(output.rank) if a != feature]
+    column = positions[-1] if positions else None
+    row = positions[-2] if len(positions) > 1 else None
+    one = ix(1)
+    if column is not None and row is not None and output.shape[column] == one and output.shape[row] != one:
+        row, column = column, row
+    tile = choose(
+        builder.target,
+        output.shape[row] if row is not None else one,
+        output.shape[column] if column is not None else one,
+        vectors,
+        lanes < builder.target.lanes,
+    )
+    outer = [a for a in positions if a not in (row, column)]
+    return _Plan(lanes, vectors, tile, row, column, outer)
+
+
+def _pack(weight: np.ndarray, plan: _Plan) -> np.ndarray:
+    """[taps…, channels, features] -> panels, each [taps…, channels][vectors * lanes], features padded with zeros."""
+    flat = weight.reshape(-1, weight.shape[-1]).astype(np.float32)
+    padded = np.zeros((flat.shape[0], plan.vectors * plan.lanes), np.float32)
+    padded[:, : flat.shape[1]] = flat
+    width = plan.tile.vectors * plan.lanes
+    parts = [padded[:, at : at + width].reshape(-1) for at in range(0, padded.shape[1], width)]
+    return np.concatenate(parts)
+
+
+def _rows_first(builder: Builder, operation: Dense) -> bool:
+    """Whether to keep a row of positions and walk the panels: where x overflows L2 and the weights do not."""
+    size = product(operation.x.shape[1:])
+    l2 = builder.target.l2
+    return size.is_const and size.value * 4 > l2 * 0.6 and operation.weight.nbytes < l2 * 0.5
+
+
+def _tile(
+    builder: Builder,
+    operation: Dense,
+    plan: _Plan,
+    weights: str,
+    steps: int,
+    mapping: dict[Var, Ix],
+    top: Ix,
+    left: Ix,
+    positions: Sequence[tuple[int, int]],
+    vectors: int,
+    base: Ix,
+    panel: Ix,
+) -> None:
+    """All products of one register tile, then its epilogue."""
+    axes, lanes = operation.axes, plan.lanes
+    left = ix(builder.define(left, operation.output.shape[plan.column])) if plan.column is not None else left
+    maps = []
+    for y, x in positions:
+        at = dict(mapping)
+        if plan.row is not None:
+            at[axes[plan.row]] = top + y
+        if plan.column is not None:
+            at[axes[plan.column]] = left + x
+        maps.append(at)
+    feature_base = (panel * plan.tile.vectors) * lanes
+    zero = Splat(Const(0.0, "f32"), lanes)
+    accs = [[builder.let(zero, "a") for _ in range(vectors)] for _ in positions]
+
+    def source(at: dict[Var, Ix], inner: dict[Var, Ix]) -> Ix:
+        first_feature = {axes[operation.feature]: feature_base}
+        index = [substitute(i, {**at, **first_feature, **inner}) for i in operation.x_index]
+        return builder.flat(operation.x, index)[1]
+
+    x_buffer = builder.buffer(operation.x.root()[0])
+    _reduction(
+        builder,
+        operation,
+        lambda inner: [source(at, inner) for at in maps],
+        lambda flats, k: _step(builder, x_buffer, flats, weights, base, k, accs, vectors, lanes),
+    )
+    spread = builder.fresh_var(lanes)
+    features = operation.weight.shape[-1]
+    ragged = features % lanes != 0
+    root = operation.output.root()[0]
+    whole_blocks = builder.layouts[root].blocked == operation.feature
+    memo: dict[Value, Value] = {}
+    for p, at in enumerate(maps):
+        for v in range(vectors):
+            first = feature_base + v * lanes
+            count: Ix | None = None
+            if ragged and (not whole_blocks or _reads_past(operation)):
+                count = minimum(ix(features) - first, lanes)
+            lane = Lane(spread, lanes, count)
+            here = {**at, axes[operation.feature]: first + ix(spread)}
+            result = builder.value(operation.finish, here, lane, accs[p][v], memo)
+            builder.store(operation.output, list(map(ix, axes)), here, lane, result)
+
+
+def _reads_past(operation: Dense) -> bool:
+    """Whether the epilogue reads tensors that are not padded to whole vectors."""
+    return any(r.tensor.kind in ("input", "output") for r in operation.reads())
+
+
+def _step(
+    builder: Builder,
+    x: str,
+    flats: Sequence[Ix],
+    weights: str,
+    base: Ix,
+    k: Ix,
+    accs: list[list[Local]],
+    vectors: int,
+    lanes: int,
+) -> None:
+    at = base + k * (vectors * lanes)
+    columns = [builder.let(Load(weights, at + v * lanes, "f32", lanes), "w") for v in range(vectors)]
+    for p, flat in enumerate(flats):
+        scalar = Splat(Load(x, flat, "f32"), lanes)
+        value: Value = builder.let(scalar, "x") if vectors > 1 else scalar
+        for v in range(vectors):
+            acc = accs[p][v]
+            builder.assign(acc, Op("fma", (value, columns[v], acc), "f32"))
+
+
+def _reduction(
+    builder: Builder,
+    operation: Dense,
+    source: Callable[[dict[Var, Ix]], list[Ix]],
+    step: Callable[[Sequence[Ix], Ix], None],
+) -> None:
+    """Loops over taps and channels; inside, step gets every position's offset and the number of the product."""
+    loops: list[tuple[list[Var], Ix]] = [([t], t.extent) for t in operation.taps if t.extent is not None]
+    channel = operation.channel
+    assert channel.extent is not None
+    probe = source({})
+    block = _affine_block(operation, builder, source, channel)
+    if block is None:
+        loops.append(([channel], channel.extent))
+        _merge_taps(loops, probe)
+        _loops(builder, loops, source, step, {}, ix(0), None)
+    else:
+        _loops(builder, loops, source, step, {}, ix(0), (channel, block))
+
+
+def _affine_block(
+    operation: Dense, builder: Builder, source: Callable[[dict[Var, Ix]], list[Ix]], channel: Var
+) -> int | None:
+    """None where offsets are even in the channel; else the block inside which they are."""
+    if all(f.split(channel) is not None for f in source({})):
+        return None
+    assert channel.extent is not None
+    for block in (64, 32, 16, 8, 4, 2):
+        if channel.extent.is_const and block > channel.extent.value:
+            continue
+        outer, inner = builder.fresh_var(channel.extent.ceildiv(block)), builder.fresh_var(block)
+        if all(f.split(inner) is not None for f in source({channel: ix(outer) * block + ix(inner)})):
+            return block
+    return 1
+
+
+def _merge_taps(loops: list[tuple[list[Var], Ix]], flats: list[Ix]) -> None:
+    """Join the innermost two loops while every offset walks them as one."""
+    while len(loops) > 1:
+        (outer, outer_extent), (inner, inner_extent) = loops[-2], loops[-1]
+        a = [f.split(outer[-1]) for f in flats]
+        b = [f.split(inner[-1]) for f in flats]
+        if any(s is None or t is None or ix(s[0]) != inner_extent * t[0] for s, t in zip(a, b, strict=True)):
+            return
+        loops[-2:] = [(outer + inner, outer_extent * inner_extent)]
+
+
+def _loops(
+    builder: Builder,
+    loops: list[tuple[list[Var], Ix]],
+    source: Callable[[dict[Var, Ix]], list[Ix]],
+    step: Callable[[Sequence[Ix], Ix], None],
+    inner: dict[Var, Ix],
+    k: Ix,
+    blocked: tuple[Var, int] | None,
+) -> None:
+    if not loops and blocked is None:
+        step(source(inner), k)
+        return
+    if not loops:
+        assert blocked is not None
+        channel, block = blocked
+        extent = channel.extent
+        assert extent is not None
+        with builder.loop(extent.ceildiv(block), stop=extent // block) as q:
+            _innermost(builder, source, step, inner, k + ix(q) * block, [channel], ix(q) * block, ix(block))
+        left = extent - extent // block * block
+        if left != ix(0):
+            _innermost(builder, source, step, inner, k + (extent - left), [channel], extent - left, left)
+        return
+    (variables, extent), *rest = loops
+    deeper = product(e for _, e in rest)
+    if blocked is not None:
+        assert blocked[0].extent is not None
+        deeper = deeper * blocked[0].extent
+    if not rest and blocked is None:
+        _innermost(builder, source, step, inner, k, variables, ix(0), extent)
+        return
+    with builder.loop(extent) as i:
+        _loops(builder, rest, source, step, {**inner, **_spread(variables, ix(i))}, k + ix(i) * deeper, blocked)
+
+
+def _spread(variables: list[Var], at: Ix) -> dict[Var, Ix]:
+    """A joined loop's variables from its counter."""
+    found: dict[Var, Ix] = {}
+    for i, v in enumerate(variables):
+        below = product(w.extent for w in variables[i + 1 :])
+        assert v.extent is not None
+        found[v] = at // below % v.extent if i else at // below
+    return found
+
+
+def _innermost(
+    builder: Builder,
+    source: Callable[[dict[Var, Ix]], list[Ix]],
+    step: Callable[[Sequence[Ix], Ix], None],
+    inner: dict[Var, Ix],
+    k: Ix,
+    variables: list[Var],
+    start: Ix,
+    extent: Ix,
+) -> None:
+    """The loop that holds the products: addresses are a base named outside it plus the counter times a stride."""
+    counter = builder.fresh_var(extent)
+    if len(variables) == 1:
+        flats = source({**inner, variables[0]: start + ix(counter)})
+    else:
+        flats = [_joined(f, variables, counter) for f in source(inner)]
+    base_var: Var | None = None
+    moved: list[Ix] = []
+    for flat in flats:
+        split = flat.split(counter)
+        assert split is not None, "the innermost reduction is affine"
+        stride, origin = split
+        if base_var is None:
+            base_var, first = builder.define(origin), origin
+        gap = origin - first
+        at = ix(base_var) + gap if gap.is_const else ix(builder.define(origin))
+        moved.append(at + ix(counter) * stride)
+    k_base = builder.define(k)
+    unroll = 4 if len(flats) < 8 else 2
+    if extent.is_const and extent.value <= 4:
+        for i in range(extent.value):
+            step([substitute(f, {counter: ix(i)}) for f in moved], ix(k_base) + i)
+        return
+    with builder.loop(extent, unroll=unroll) as i:
+        step([substitute(f, {counter: ix(i)}) for f in moved], ix(k_base) + ix(i))
+
+
+def _joined(flat: Ix, variables: list[Var], counter: Var) -> Ix:
+    """An offset that walks joined loops evenly, by their one counter."""
+    total = flat
+    for v in variables[:-1]:
+        split = total.split(v)
+        assert split is not None
+        total = split[1]
+    last = total.split(variables[-1])
+    assert last is not None
+    return last[1] + ix(counter) * last[0]
+

@@ -1,0 +1,142 @@
+"""The loop nest over an output tensor in its physical order, and its vector axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ingot.ir.index import Ix, Var, ix, minimum, substitute
+from ingot.ir.nodes import Read, Value, data_of, reindex, walk
+from ingot.ir.program import Tensor
+from ingot.kernels.builder import Builder, Lane
+
+
+@dataclass
+class Nest:
+    """loops: (variable, extent), outermost first. mapping: each axis of the output by the loop variables and the lane.
+
+    lane: the vector axis inside the innermost loop; with `strip` the innermost loop counts whole vectors of a row of
+    `strip` elements, the last of which may be partial.
+    """
+
+    loops: list[tuple[Var, Ix]]
+    mapping: dict[Var, Ix]
+    lane: Lane | None = None
+    strip: Ix | None = None
+    fixed: dict[Var, Ix] = field(default_factory=dict)
+
+
+def nest_of(builder: Builder, output: Tensor, axes: Sequence[Var], values: Sequence[Value], free: Sequence[Var] = ()) -> Nest:
+    """The nest for computing `output[axes]` from `values`; free: reduction variables that values also use.
+
+    Neighbouring loops that every access walks evenly become one.
+    """
+    root, _ = output.root()
+    layout = builder.layouts[root]
+    loops: list[tuple[Var, Ix]] = []
+    mapping: dict[Var, Ix] = {}
+    lane: Lane | None = None
+    for axis in layout.order:
+        extent = output.shape[axis]
+        if axis == layout.blocked:
+            outer = builder.fresh_var(extent.ceildiv(layout.block))
+            inner = builder.fresh_var(layout.block)
+            lane = Lane(inner, layout.block)
+            loops.append((outer, extent.ceildiv(layout.block)))
+            mapping[axes[axis]] = ix(outer) * layout.block + ix(inner)
+        else:
+            variable = builder.fresh_var(extent)
+            loops.append((variable, extent))
+            mapping[axes[axis]] = ix(variable)
+    nest = Nest([(v, e) for v, e in loops if e != ix(1)], mapping)
+    ones = {v: ix(0) for v, e in loops if e == ix(1)}
+    nest.mapping = {a: substitute(m, ones) for a, m in mapping.items()}
+    if lane is not None:
+        nest.lane = lane
+        assert layout.blocked is not None
+        channels = output.shape[layout.blocked]
+        ragged = not (channels.is_const and channels.value % layout.block == 0)
+        if ragged and any(_overruns(builder, v, nest, lane, layout.block) for v in values):
+            block = nest.mapping[axes[layout.blocked]].split(lane.var)
+            assert block is not None
+            lane.count = minimum(channels - block[1], layout.block)
+    _merge(builder, nest, output, axes, values)
+    if lane is None:
+        _strip(builder, nest, output, axes, values)
+    return nest
+
+
+def _flats(builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]) -> list[Ix]:
+    """Every buffer offset in the body, with the data that run-time indices depend on."""
+    found = [builder.flat(output, [nest.mapping[a] for a in axes])[1]]
+    for value in values:
+        placed = reindex(value, nest.mapping)
+        for node in walk(placed):
+            if isinstance(node, Read):
+                found.append(builder.flat(node.tensor, node.index)[1])
+            elif hasattr(node, "index") and not isinstance(node, Read):
+                found.append(node.index)
+    return found
+
+
+def _merge(builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]) -> None:
+    i = len(nest.loops) - 2
+    while i >= 0:
+        (outer, outer_extent), (inner, inner_extent) = nest.loops[i], nest.loops[i + 1]
+        joined = builder.fresh_var(outer_extent * inner_extent)
+        even = True
+        for flat in _flats(builder, nest, output, axes, values):
+            a, b = flat.split(outer), flat.split(inner)
+            if a is None or b is None or ix(a[0]) != inner_extent * b[0]:
+                even = False
+                break
+        if even:
+            change = {outer: ix(joined) // inner_extent, inner: ix(joined) % inner_extent}
+            nest.mapping = {k: substitute(v, change) for k, v in nest.mapping.items()}
+            if nest.lane is not None and nest.lane.count is not None:
+                nest.lane.count = substitute(nest.lane.count, change)
+            nest.loops[i : i + 2] = [(joined, outer_extent * inner_extent)]
+        i -= 1
+
+
+def _strip(builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]) -> None:
+    """Vectorise the innermost loop of a row-major nest, where it is long enough and walked evenly."""
+    if not nest.loops:
+        return
+    inner, extent = nest.loops[-1]
+    lanes = builder.target.lanes
+    while extent.is_const and lanes > extent.value and lanes > 4:
+        lanes //= 2
+    if extent.is_const and extent.value < 4:
+        return
+    for flat in _flats(builder, nest, output, axes, values):
+        split = flat.split(inner)
+        if split is None or split[0] not in (0, 1):
+            return
+    blocks = extent.ceildiv(lanes)
+    outer, lane = builder.fresh_var(blocks), builder.fresh_var(lanes)
+    change = {inner: ix(outer) * lanes + ix(lane)}
+    nest.mapping = {k: substitute(v, change) for k, v in nest.mapping.items()}
+    nest.loops[-1] = (outer, blocks)
+    nest.lane = Lane(lane, lanes)
+    if not (extent.is_const and extent.value % lanes == 0):
+        nest.strip = extent
+
+
+def _overruns(builder: Builder, value: Value, nest: Nest, lane: Lane, block: int) -> bool:
+    """Whether some read would touch memory past its tensor in the lanes that pad the last block."""
+    for node in walk(reindex(value, nest.mapping)):
+        if not isinstance(node, Read):
+            continue
+        if any(data_of(i) for i in node.index):
+            return True
+        root, flat = builder.flat(node.tensor, node.index)
+        if lane.var not in flat.variables():
+            continue
+        layout = builder.layouts[root]
+        if layout.blocked is not None and layout.block == block:
+            continue
+        split = flat.split(lane.var)
+        if not (root.kind == "const" and split is not None and split[0] == 1):
+            return True
+    return False

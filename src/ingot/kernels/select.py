@@ -1,0 +1,31 @@
+"""Which generator makes the kernel of an operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ingot.ir.program import Dense, Fill, Map, MatMul, Operation, Recurrent, Reduce, Row, Tensor
+from ingot.kernels.builder import Builder, Built
+from ingot.kernels.dense import build_dense
+from ingot.kernels.elementwise import build_fill, build_map
+from ingot.kernels.matmul import build_matmul
+from ingot.kernels.recurrent import build_recurrent
+from ingot.kernels.reduce import build_reduce
+from ingot.kernels.row import build_row
+from ingot.schedule.layout import Layout
+from ingot.target import Target
+
+GENERATORS: dict[type[Operation], Callable[..., Built]] = {
+    Map: build_map,
+    Fill: build_fill,
+    Reduce: build_reduce,
+    Row: build_row,
+    Dense: build_dense,
+    MatMul: build_matmul,
+    Recurrent: build_recurrent,
+}
+
+
+def build(operation: Operation, layouts: Mapping[Tensor, Layout], target: Target) -> Built:
+    """The kernel of an operation in the chosen layouts."""
+    return GENERATORS[type(operation)](Builder(target, layouts), operation)

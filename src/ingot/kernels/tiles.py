@@ -1,0 +1,92 @@
+"""How a loop is cut into register tiles, and which tile is best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ingot.ir.index import Ix, ix
+from ingot.target import Target
+
+
+@dataclass(frozen=True)
+class Run:
+    """`count` tiles of `size` elements, the first at `start`."""
+
+    start: Ix
+    count: Ix
+    size: int
+
+
+def cut(extent: Ix, most: int) -> list[Run]:
+    """Cover [0, extent) with tiles of at most `most`: a constant extent evenly (128 = 8 x 13 + 2 x 12), any other by
+    full tiles and a rest of fours and ones."""
+    if extent.is_const:
+        n = extent.value
+        tiles = -(-n // most)
+        if tiles == 0:
+            return []
+        large, size = n % tiles or tiles, -(-n // tiles)
+        runs = [Run(ix(0), ix(large), size)]
+        if large < tiles:
+            runs.append(Run(ix(large * size), ix(tiles - large), size - 1))
+        return runs
+    full = extent // most
+    runs = [Run(ix(0), full, most)]
+    start, left = full * most, extent - full * most
+    for size in (4, 1):
+        if size < most:
+            runs.append(Run(start, left // size, size))
+            start, left = start + left // size * size, left - left // size * size
+    return runs
+
+
+def most_rows(target: Target, vectors: int) -> int:
+    """The rows of accumulators that fit beside `vectors` weight vectors and one broadcast."""
+    return max((target.registers - vectors - 1) // vectors, 1)
+
+
+def step_cost(rows: int, vectors: int, half: bool) -> float:
+    """Cycles of one multiply step of a tile: arithmetic, loads or latency, whichever is longest."""
+    unit = 0.5 if half else 1.0
+    return max(rows * vectors * unit, (rows + vectors) * 0.5, 4.0) + 0.3
+
+
+@dataclass(frozen=True)
+class Tile:
+    """rows x columns positions (columns along the last axis) times vectors of features."""
+
+    rows: int
+    columns: int
+    vectors: int
+
+
+def choose(target: Target, rows: Ix, columns: Ix, vectors: int, half: bool) -> Tile:
+    """The tile with the least estimated time for rows x columns positions and so many vectors of features."""
+    best: tuple[float, Tile] | None = None
+    limit = 8 if columns == ix(1) else 4
+    for v in range(1, min(limit, vectors) + 1):
+        most = min(most_rows(target, v), 16 if v > 1 else 24)
+        panels = [v] * (vectors // v) + ([vectors % v] if vectors % v else [])
+        for tall in (1, 2, 3, 4, 7):
+            if tall > most:
+                continue
+            if tall > 1 and not (rows.is_const and columns.is_const and columns.value * tall <= most and rows.value >= tall):
+                continue
+            width = most // tall
+            cost = 0.0
+            for across in _sizes(columns, width):
+                for down in _sizes(rows, tall):
+                    for p in panels:
+                        cost += across[0] * down[0] * step_cost(across[1] * down[1], p, half)
+            tile = Tile(tall, width, v)
+            if best is None or cost < best[0] * 0.999:
+                best = cost, tile
+    assert best is not None
+    return best[1]
+
+
+def _sizes(extent: Ix, most: int) -> list[tuple[int, int]]:
+    """(how many, size) of the tiles of an extent; a run-time one counts as a long row."""
+    if not extent.is_const:
+        return [(max(64 // most, 1), most)]
+    return [(run.count.value, run.size) for run in cut(extent, most)]

@@ -1,0 +1,1 @@
+"""ONNX nodes -> kernel IR, one file an operator family, and the registry."""

@@ -1,0 +1,300 @@
+"""What a lowering function works with: operands, the node, and the program under construction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ingot.errors import IngotError
+from ingot.ir.index import Ix, IxLike, Var, ix, less, nonnegative, product, var
+from ingot.ir.nodes import NAMES, Cast, Const, Index, Op, Read, Select, Value, as_index
+from ingot.ir.program import Fill, Map, Operation, Program, Tensor
+
+
+@dataclass(eq=False)
+class Operand:
+    """A value of the ONNX graph while it is lowered.
+
+    data: the elements where they are constant. known: the integers (`Ix`) where they are known up to symbols, as an
+    object array. tensor: where it lies in the program, made on demand for constants.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Ix, ...]
+    tensor: Tensor | None = None
+    data: np.ndarray | None = None
+    known: np.ndarray | None = None
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    def dims(self) -> tuple[int, ...] | None:
+        """The shape where it is all integers."""
+        return tuple(d.value for d in self.shape) if all(d.is_const for d in self.shape) else None
+
+
+@dataclass
+class Node:
+    """An ONNX node with its inputs resolved; absent inputs are None."""
+
+    operator: str
+    domain: str
+    name: str
+    opset: int
+    inputs: list[Operand | None]
+    attributes: Mapping[str, Any]
+    outputs: Sequence[str]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.attributes.get(name, default)
+
+    def input(self, i: int) -> Operand:
+        """Input i. Raises IngotError where it is missing."""
+        operand = self.optional(i)
+        if operand is None:
+            raise self.unsupported(f"input {i} is missing")
+        return operand
+
+    def optional(self, i: int) -> Operand | None:
+        return self.inputs[i] if i < len(self.inputs) else None
+
+    def constant(self, i: int, what: str) -> np.ndarray:
+        """Input i, which must be constant. Raises IngotError unsupported."""
+        operand = self.input(i)
+        if operand.data is None:
+            raise self.unsupported(f"{what} is computed at run time", "make it a constant of the model")
+        return operand.data
+
+    def unsupported(self, cause: str, remedy: str = "") -> IngotError:
+        return IngotError("unsupported", f"{self.operator}: {cause}", where=self.name, remedy=remedy)
+
+
+@dataclass
+class Context:
+    """The program under construction. Its methods make tensors and operations; all return operands."""
+
+    program: Program
+    node: Node = field(init=False)
+    guards: tuple[tuple[Tensor, bool], ...] = ()
+    values: dict[str, Operand] = field(default_factory=dict)
+    _count: int = 0
+    _padded: dict[tuple[int, tuple[Any, ...]], Operand] = field(default_factory=dict)
+
+    def unique(self, stem: str) -> str:
+        self._count += 1
+        return f"{stem}{self._count}"
+
+    def axes(self, shape: Sequence[IxLike]) -> tuple[Var, ...]:
+        """Fresh loop variables over a shape."""
+        return tuple(var(self.unique("i"), d) for d in shape)
+
+    def tensor(self, dtype: str, shape: Sequence[IxLike], name: str | None = None) -> Tensor:
+        return Tensor(name or self.unique("t"), dtype, tuple(ix(d) for d in shape))
+
+    def add(self, operation: Operation) -> Operand:
+        """Append an operation; the operand of its output."""
+        operation.nodes = operation.nodes or (self.node.name,)
+        operation.guard = self.guards
+        self.program.operations.append(operation)
+        return self.wrap(operation.output)
+
+    def wrap(self, tensor: Tensor) -> Operand:
+        return Operand(tensor.name, tensor.dtype, tensor.shape, tensor)
+
+    def constant(self, data: np.ndarray, name: str | None = None) -> Operand:
+        """An operand of known elements."""
+        data = np.asarray(data)
+        if data.dtype not in NAMES:
+            raise IngotError("unsupported", f"constants of dtype {data.dtype}", where=name or "")
+        known = None
+        if data.dtype.kind in "iub" and data.size <= 4096:
+            known = np.empty(data.shape, object)
+            for i, v in np.ndenumerate(data):
+                known[i] = ix(int(v))
+        shape = tuple(ix(d) for d in data.shape)
+        return Operand(name or self.unique("c"), NAMES[data.dtype], shape, None, data, known)
+
+    def place(self, operand: Operand) -> Tensor:
+        """The tensor an operand lies in, made now if it is a constant or a vector of known integers."""
+        if operand.tensor is None:
+            if operand.data is not None:
+                operand.tensor = Tensor(operand.name, operand.dtype, operand.shape, "const", operand.data)
+            else:
+                assert operand.known is not None
+                flat = [Index(v) for v in operand.known.reshape(-1)]
+
+                def element(axes: tuple[Var, ...]) -> Value:
+                    at, value = ravel(axes, operand.shape), flat[-1]
+                    for i in range(len(flat) - 2, -1, -1):
+                        value = Select(Op("eq", (Index(at), Index(ix(i))), "bool"), flat[i], value)  # type: ignore[assignment]
+                    return cast(value, operand.dtype)
+
+                operand.tensor = self.map(operand.shape, operand.dtype, element).tensor
+        assert operand.tensor is not None
+        return operand.tensor
+
+    def read(self, operand: Operand, index: Sequence[IxLike]) -> Value:
+        """An element of an operand; a literal where all elements are the same constant."""
+        if operand.data is not None and operand.data.size == 1:
+            return Const(operand.data.reshape(-1)[0].item(), operand.dtype)
+        if operand.known is not None and operand.data is None and operand.known.size == 1:
+            return cast(Index(operand.known.reshape(-1)[0]), operand.dtype)
+        return Read(self.place(operand), tuple(ix(i) for i in index))
+
+    def read_broadcast(self, operand: Operand, axes: Sequence[IxLike]) -> Value:
+        """An element of an operand broadcast to the shape that `axes` run over."""
+        index = [
+            ix(0) if d.is_const and d.value == 1 else ix(a)
+            for d, a in zip(operand.shape, list(axes)[len(axes) - operand.rank :], strict=True)
+        ]
+        return self.read(operand, index)
+
+    def map(
+        self, shape: Sequence[IxLike], dtype: str, element: Callable[[tuple[Var, ...]], Value], name: str | None = None
+    ) -> Operand:
+        """output[axes] = element(axes)."""
+        output = self.tensor(dtype, shape, name)
+        axes = self.axes(shape)
+        return self.add(Map(output, axes, element(axes)))
+
+    def view(self, operand: Operand, shape: Sequence[IxLike], index: Callable[..., Sequence[IxLike]]) -> Operand:
+        """Data movement: output[axes] = operand[index(*axes)]."""
+        return self.map(shape, operand.dtype, lambda axes: self.read(operand, index(*map(ix, axes))))
+
+    def reshape(self, operand: Operand, shape: Sequence[IxLike]) -> Operand:
+        """The elements in row-major order under another shape."""
+        shape = tuple(ix(d) for d in shape)
+        if shape == operand.shape:
+            return operand
+        if operand.data is not None:
+            return self.constant(operand.data.reshape([d.value for d in shape]), self.unique(operand.name))
+        return self.view(operand, shape, lambda *axes: unravel_from(axes, shape, operand.shape))
+
+    def pad(self, operand: Operand, pads: Sequence[tuple[IxLike, IxLike]], fill: float) -> Operand:
+        """The operand inside a border of `fill`; the result shares storage with it where that can be."""
+        before_after = tuple((ix(a), ix(b)) for a, b in pads)
+        if all(a.is_const and b.is_const and a.value == b.value == 0 for a, b in before_after):
+            return operand
+        source = self.place(operand)
+        key = (id(source), (before_after, fill, self.guards))
+        if key not in self._padded:
+            shape = [d + a + b for d, (a, b) in zip(operand.shape, before_after, strict=True)]
+            whole = self.tensor(operand.dtype, shape)
+            inner = Tensor(self.unique("t"), operand.dtype, operand.shape, region=(whole, tuple(a for a, _ in before_after)))
+            self.add(Fill(whole, self.axes(shape), Const(fill, operand.dtype), inner))
+            axes = self.axes(operand.shape)
+            self.add(Map(inner, axes, Read(source, tuple(map(ix, axes)))))
+            self._padded[key] = self.wrap(whole)
+        return self._padded[key]
+
+    def concat(self, operands: Sequence[Operand], axis: int) -> Operand:
+        """Operands one after the other along an axis, each written into a region of the whole."""
+        total = sum((o.shape[axis] for o in operands), ix(0))
+        shape = [total if i == axis else d for i, d in enumerate(operands[0].shape)]
+        whole = self.tensor(operands[0].dtype, shape)
+        at = ix(0)
+        for operand in operands:
+            origin = tuple(at if i == axis else ix(0) for i in range(operand.rank))
+            part = Tensor(self.unique("t"), operand.dtype, operand.shape, region=(whole, origin))
+            axes = self.axes(operand.shape)
+            self.add(Map(part, axes, self.read(operand, axes)))
+            at = at + operand.shape[axis]
+        return self.wrap(whole)
+
+    def broadcast(self, *shapes: tuple[Ix, ...]) -> tuple[Ix, ...]:
+        """The multidirectional broadcast of shapes. Raises IngotError shape-mismatch."""
+        rank = max(map(len, shapes))
+        result = []
+        for i in range(rank):
+            dims = {s[i - rank + len(s)] for s in shapes if i - rank + len(s) >= 0}
+            dims = {d for d in dims if not (d.is_const and d.value == 1)}
+            if len(dims) > 1:
+                integers = {d for d in dims if d.is_const}
+                if len(integers) > 1:
+                    text = ", ".join(str(tuple(map(str, s))) for s in shapes)
+                    raise IngotError(
+                        "shape-mismatch", f"{self.node.operator} cannot broadcast {text}", where=self.node.name,
+                        remedy="check the model's input shapes (--shape)",
+                    )
+                dims = integers or {min(dims, key=str)}
+            result.append(dims.pop() if dims else ix(1))
+        return tuple(result)
+
+
+def cast(value: Value, dtype: str) -> Value:
+    """The value converted, ONNX-wise: to bool is "not zero"."""
+    if value.dtype == dtype:
+        return value
+    if isinstance(value, Const):
+        number = value.value
+        if dtype == "bool":
+            return Const(bool(number), dtype)
+        return Const(float(number) if dtype in ("f16", "f32", "f64") else int(number), dtype)
+    if dtype == "bool":
+        return Op("ne", (value, Const(0, value.dtype)), "bool")
+    return Cast(value, dtype)
+
+
+def ravel(index: Sequence[IxLike], shape: Sequence[Ix]) -> Ix:
+    """The row-major position of an index."""
+    at = ix(0)
+    for i, d in zip(index, shape, strict=True):
+        at = at * d + ix(i)
+    return at
+
+
+def unravel(at: Ix, shape: Sequence[Ix]) -> tuple[Ix, ...]:
+    """The index at a row-major position."""
+    index = []
+    for i, d in enumerate(shape):
+        inner = product(shape[i + 1 :])
+        whole = at // inner
+        index.append(whole if i == 0 else ix(0) if d.is_const and d.value == 1 else whole % d)
+    return tuple(index)
+
+
+def unravel_from(index: Sequence[IxLike], shape: Sequence[Ix], to: Sequence[Ix]) -> tuple[Ix, ...]:
+    """The index into shape `to` of the element at `index` of shape `shape`, matching groups of dims of equal size."""
+    result: list[Ix] = []
+    i = j = 0
+    while j < len(to) or i < len(shape):
+        gi, gj = [i], [j]
+        left = shape[i] if i < len(shape) else ix(1)
+        right = to[j] if j < len(to) else ix(1)
+        i, j = i + 1, j + 1
+        while left != right:
+            if i >= len(shape) and j >= len(to):
+                break
+            grow_left = j >= len(to) or (
+                i < len(shape) and (nonnegative(right - left) if not (right - left).is_const else (right - left).value > 0)
+            )
+            if grow_left and i < len(shape):
+                left, gi = left * shape[i], [*gi, i]
+                i += 1
+            elif j < len(to):
+                right, gj = right * to[j], [*gj, j]
+                j += 1
+        gi = [g for g in gi if g < len(shape)]
+        gj = [g for g in gj if g < len(to)]
+        at = ravel([index[g] for g in gi], [shape[g] for g in gi])
+        result += unravel(at, [to[g] for g in gj])
+    return tuple(result)
+
+
+def wrap_index(value: Value, dim: Ix) -> Ix:
+    """A run-time index into a dimension: negative ones count from the end, all are kept inside."""
+    from ingot.ir.index import maximum, minimum
+
+    if isinstance(value, Const):
+        at = int(value.value)
+        return ix(at) + dim if at < 0 else ix(at)
+    if isinstance(value, Index) and nonnegative(value.index) and less(value.index, dim):
+        return value.index
+    wide = cast(value, "i64")
+    shifted = Select(Op("lt", (wide, Const(0, "i64")), "bool"), Op("add", (wide, Index(dim)), "i64"), wide)
+    return maximum(minimum(as_index(shifted), dim - 1), 0)

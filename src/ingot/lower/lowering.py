@@ -1,0 +1,194 @@
+"""An optimised ONNX model -> a Program, and the check that tells beforehand what cannot be lowered."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx_ir as onnxir
+
+from ingot.errors import IngotError
+from ingot.ir.index import Ix, Var, ix, symbol
+from ingot.ir.nodes import NAMES
+from ingot.ir.program import Map, Program, Tensor, identity
+from ingot.lower import contraction, control, elementwise, movement, recurrent, reduction, shapes
+from ingot.lower.context import Context, Node, Operand
+from ingot.lower.registry import REGISTRY
+
+FAMILIES = (contraction, elementwise, movement, recurrent, reduction)
+"""The modules whose import fills the registry."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something a model needs that ingot does not do."""
+
+    node: str
+    operator: str
+    domain: str
+    reason: str
+    remedy: str
+
+
+@dataclass
+class CheckReport:
+    """nodes: how many the model has, subgraphs included. gaps: everything unsupported, all at once."""
+
+    nodes: int
+    gaps: list[Gap] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.gaps
+
+
+def check(model: onnxir.Model) -> CheckReport:
+    """Every unsupported thing in a model, found by lowering all of it and going on after each gap."""
+    report = CheckReport(sum(1 for _ in model.graph.all_nodes()))
+    _Lowering(model, report.gaps).run()
+    return report
+
+
+def lower(model: onnxir.Model, name: str) -> Program:
+    """The program of a model. Raises IngotError unsupported at the first gap."""
+    program = _Lowering(model, None).run()
+    program.name = name
+    return program
+
+
+class _Lowering:
+    """gaps: a list to fill and go on, or None to raise at the first."""
+
+    def __init__(self, model: onnxir.Model, gaps: list[Gap] | None) -> None:
+        self.model, self.gaps = model, gaps
+        self.opsets = {("" if d == "ai.onnx" else d): v for d, v in model.opset_imports.items()}
+        self.symbols: dict[str, Var] = {}
+        self.ctx = Context(Program(model.graph.name or "model", [], [], [], []))
+        self.poisoned: set[str] = set()
+
+    def run(self) -> Program:
+        graph, ctx = self.model.graph, self.ctx
+        ctx.node = Node("", "", "", 0, [], {}, [])
+        control.lower_graph = lambda _, subgraph: self.graph(subgraph)
+        initializers = graph.initializers
+        for value in graph.inputs:
+            if value.name in initializers:
+                continue
+            tensor = Tensor(str(value.name), self.dtype(value), self.shape(value), "input")
+            ctx.program.inputs.append(tensor)
+            ctx.values[tensor.name] = ctx.wrap(tensor)
+        results = self.graph(graph)
+        for value, operand in zip(graph.outputs, results, strict=True):
+            if str(value.name) in self.poisoned:
+                continue
+            self.output(str(value.name), operand)
+        ctx.program.symbols = list(self.symbols.values())
+        return ctx.program
+
+    def output(self, name: str, operand: Operand) -> None:
+        """Give a graph output a tensor of its own; the copy is fused away where the producer can write it."""
+        ctx = self.ctx
+        tensor = Tensor(name, operand.dtype, operand.shape, "output")
+        axes = ctx.axes(operand.shape)
+        ctx.node = Node("Output", "", name, 0, [], {}, [])
+        source = ctx.place(operand)
+        ctx.add(Map(tensor, axes, identity(source, axes)))
+        ctx.program.outputs.append(tensor)
+
+    def dtype(self, value: onnxir.Value) -> str:
+        try:
+            return NAMES[value.dtype.numpy()]  # type: ignore[union-attr]
+        except (KeyError, TypeError, AttributeError):
+            kind = getattr(value.dtype, "name", "no tensor")
+            return self.refuse(Gap(str(value.name), "", "", f"dtype {kind}", "cast to a supported dtype")) or "f32"
+
+    def refuse(self, gap: Gap) -> None:
+        if self.gaps is None:
+            raise IngotError("unsupported", gap.reason, where=gap.node, remedy=gap.remedy)
+        self.gaps.append(gap)
+
+    def shape(self, value: onnxir.Value) -> tuple[Ix, ...]:
+        if value.shape is None:
+            raise IngotError(
+                "shape-unknown", "this input has no shape, not even a rank", where=str(value.name),
+                remedy=f"give one with --shape {value.name}:1x3x224x224",
+            )
+        dims: list[Ix] = []
+        for i, d in enumerate(value.shape):
+            if isinstance(d, int):
+                dims.append(ix(d))
+            else:
+                label = d.value or f"{value.name}_{i}"
+                key = re.sub(r"\W", "_", str(label))
+                key = f"d_{key}" if key[0].isdigit() else key
+                dims.append(ix(self.symbols.setdefault(key, symbol(key))))
+        return tuple(dims)
+
+    def graph(self, graph: onnxir.Graph) -> list[Operand]:
+        ctx = self.ctx
+        for name, value in graph.initializers.items():
+            if value.const_value is not None:
+                ctx.values[name] = self.initializer(name, value.const_value)
+        for i, node in enumerate(graph):
+            self.node(node, i)
+        return [ctx.values.get(str(v.name)) or self.missing(str(v.name)) for v in graph.outputs]
+
+    def missing(self, name: str) -> Operand:
+        if self.gaps is None or name not in self.poisoned:
+            raise IngotError("model-invalid", f"no node makes the output {name!r}", where=name, remedy="repair the model")
+        return Operand(name, "f32", ())
+
+    def initializer(self, name: str, tensor: Any) -> Operand:
+        try:
+            return self.ctx.constant(tensor.numpy(), name)
+        except IngotError:
+            self.refuse(Gap(name, "initializer", "", f"dtype {tensor.dtype.name}", "cast it to a supported dtype"))
+            self.poisoned.add(name)
+            return Operand(name, "f32", tuple(ix(d) for d in tensor.shape))
+
+    def node(self, node: onnxir.Node, position: int) -> None:
+        ctx, domain = self.ctx, "" if node.domain == "ai.onnx" else node.domain
+        label = node.name or f"{node.op_type}_{position}"
+        outputs = [str(v.name or "") for v in node.outputs]
+        if any(v is not None and str(v.name) in self.poisoned for v in node.inputs):
+            self.poisoned.update(outputs)
+            return
+        function = REGISTRY.get((domain, node.op_type))
+        if function is None:
+            known_domain = not domain and node.op_type
+            reason = f"operator {domain + '.' if domain else ''}{node.op_type} is not supported"
+            remedy = "replace it with supported operators" if known_domain else f"the domain {domain!r} is not ONNX's: export without it"
+            self.fail(Gap(label, node.op_type, domain, reason, remedy), outputs)
+            return
+        inputs = [None if v is None else self.operand(str(v.name), label) for v in node.inputs]
+        attributes = {k: a.value for k, a in node.attributes.items()}
+        ctx.node = Node(node.op_type, domain, label, self.opsets.get(domain, 1), inputs, attributes, outputs)
+        try:
+            result = shapes.evaluate(ctx, ctx.node) or function(ctx, ctx.node)
+        except IngotError as error:
+            if self.gaps is None:
+                raise
+            self.fail(Gap(label, node.op_type, domain, error.cause, error.remedy), outputs)
+            return
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
+            gap = Gap(label, node.op_type, domain, f"{node.op_type}: malformed node ({error})", "repair the model")
+            if self.gaps is None:
+                raise IngotError("model-invalid", gap.reason, where=label, remedy=gap.remedy) from error
+            self.fail(gap, outputs)
+            return
+        results = result if isinstance(result, list) else [result]
+        for name, operand in zip(outputs, results, strict=False):
+            if name:
+                ctx.values[name] = operand
+
+    def operand(self, name: str, user: str) -> Operand:
+        if name not in self.ctx.values:
+            raise IngotError("model-invalid", f"its input {name!r} is never produced", where=user, remedy="repair the model")
+        return self.ctx.values[name]
+
+    def fail(self, gap: Gap, outputs: list[str]) -> None:
+        self.refuse(gap)
+        self.poisoned.update(o for o in outputs if o)
+
+

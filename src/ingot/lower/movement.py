@@ -1,0 +1,495 @@
+"""Operators that only move elements: each is an index expression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ingot.ir.index import Ix, IxLike, ix, maximum, minimum, product
+from ingot.ir.nodes import Const, Index, Op, Select, Value, as_index
+from ingot.lower.context import Context, Node, Operand, cast, wrap_index
+from ingot.lower.registry import lowers
+
+
+def axis_of(node: Node, rank: int, default: int = 0, name: str = "axis") -> int:
+    """The attribute `axis`, counted from the front. Raises IngotError unsupported when it is out of range."""
+    axis = node.get(name, default)
+    if not -rank <= axis < max(rank, 1):
+        raise node.unsupported(f"axis {axis} is outside a tensor of rank {rank}")
+    return int(axis % rank) if rank else 0
+
+
+def integers(node: Node, i: int, what: str, attribute: str | None = None) -> list[Ix] | None:
+    """Integers from an attribute (older opsets) or from input i, known up to symbols. None where absent."""
+    if attribute is not None and attribute in node.attributes:
+        return [ix(v) for v in node.attributes[attribute]]
+    operand = node.optional(i)
+    if operand is None:
+        return None
+    if operand.known is None:
+        raise node.unsupported(f"{what} is computed at run time", "make it a constant, or a function of input shapes")
+    return [ix(v) for v in operand.known.reshape(-1)]
+
+
+def axes_from(node: Node, i: int, rank: int, what: str = "axes") -> list[int] | None:
+    found = integers(node, i, what, "axes")
+    return None if found is None else [a.value % rank for a in found]
+
+
+@lowers("Identity", "Dropout")
+def forward(ctx: Context, node: Node) -> Operand | list[Operand]:
+    x = node.input(0)
+    if len(node.outputs) > 1 and node.outputs[1]:
+        return [x, ctx.map(x.shape, "bool", lambda axes: Const(True, "bool"))]
+    return x
+
+
+@lowers("Reshape")
+def reshape(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    wanted = integers(node, 1, "the shape", "shape") or []
+    shape: list[Ix] = []
+    hole = None
+    for i, d in enumerate(wanted):
+        if d.is_const and d.value == -1:
+            hole = i
+            shape.append(ix(1))
+        elif d.is_const and d.value == 0 and not node.get("allowzero", 0):
+            shape.append(x.shape[i])
+        else:
+            shape.append(d)
+    if hole is not None:
+        total, rest = product(x.shape), product(shape)
+        shape[hole] = total if rest == ix(1) else total // rest if rest.is_const and rest.value else total // rest
+    return ctx.reshape(x, shape)
+
+
+@lowers("Flatten")
+def flatten(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    axis = node.get("axis", 1)
+    axis = axis + x.rank if axis < 0 else axis
+    return ctx.reshape(x, [product(x.shape[:axis]), product(x.shape[axis:])])
+
+
+@lowers("Squeeze")
+def squeeze(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    axes = axes_from(node, 1, x.rank)
+    if axes is None:
+        axes = [i for i, d in enumerate(x.shape) if d.is_const and d.value == 1]
+    return ctx.reshape(x, [d for i, d in enumerate(x.shape) if i not in axes])
+
+
+@lowers("Unsqueeze")
+def unsqueeze(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    found = integers(node, 1, "axes", "axes") or []
+    rank = x.rank + len(found)
+    axes = {a.value % rank for a in found}
+    dims = iter(x.shape)
+    return ctx.reshape(x, [ix(1) if i in axes else next(dims) for i in range(rank)])
+
+
+@lowers("Transpose")
+def transpose(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    perm = [int(p) for p in node.get("perm", range(x.rank - 1, -1, -1))]
+    return ctx.view(x, [x.shape[p] for p in perm], lambda *axes: [axes[perm.index(i)] for i in range(x.rank)])
+
+
+@lowers("Concat")
+def concat(ctx: Context, node: Node) -> Operand:
+    operands = [x for x in node.inputs if x is not None]
+    axis = axis_of(node, operands[0].rank)
+    operands = [x for x in operands if not (x.shape[axis].is_const and x.shape[axis].value == 0)] or operands[:1]
+    return operands[0] if len(operands) == 1 else ctx.concat(operands, axis)
+
+
+@lowers("Split")
+def split(ctx: Context, node: Node) -> list[Operand]:
+    x = node.input(0)
+    axis = axis_of(node, x.rank)
+    sizes = integers(node, 1, "split", "split")
+    if sizes is None:
+        count = len(node.outputs)
+        chunk = x.shape[axis].ceildiv(count)
+        sizes = [chunk] * (count - 1)
+        sizes.append(x.shape[axis] - chunk * (count - 1))
+    results, at = [], ix(0)
+    for size in sizes:
+        results.append(_window(ctx, x, {axis: (at, size, 1)}))
+        at = at + size
+    return results
+
+
+def _window(ctx: Context, x: Operand, cut: dict[int, tuple[Ix, Ix, int]]) -> Operand:
+    """x[start : … : step] with `size` elements along each axis of cut."""
+    shape = [cut[i][1] if i in cut else d for i, d in enumerate(x.shape)]
+    return ctx.view(x, shape, lambda *axes: [cut[i][0] + a * cut[i][2] if i in cut else a for i, a in enumerate(axes)])
+
+
+@lowers("Slice")
+def slice_(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    starts = integers(node, 1, "starts", "starts") or []
+    ends = integers(node, 2, "ends", "ends") or []
+    axes = axes_from(node, 3, x.rank) or list(range(len(starts)))
+    steps = integers(node, 4, "steps") or [ix(1)] * len(starts)
+    cut = {}
+    for axis, start, end, step_ix in zip(axes, starts, ends, steps, strict=True):
+        dim, step = x.shape[axis], step_ix.value
+        low, high = (ix(0), dim) if step > 0 else (ix(-1), dim - 1)
+        first = _clamp(start, dim, ix(0), dim if step > 0 else dim - 1)
+        last = _clamp(end, dim, low, high)
+        count = (last - first).ceildiv(step) if step > 0 else (first - last).ceildiv(-step)
+        cut[axis] = (first, maximum(count, 0), step)
+    return _window(ctx, x, cut)
+
+
+def _clamp(at: Ix, dim: Ix, low: Ix, high: Ix) -> Ix:
+    if at.is_const:
+        value = at.value
+        if value >= 2**31 - 1:
+            return high
+        if value <= -(2**31) + 1:
+            return low
+        if value < 0:
+            at = at + dim
+            if not dim.is_const:
+                return maximum(at, low)
+    return maximum(minimum(at, high), low)
+
+
+@lowers("Expand")
+def expand(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    target = tuple(integers(node, 1, "the shape") or [])
+    shape = ctx.broadcast(x.shape, target)
+    return ctx.map(shape, x.dtype, lambda axes: ctx.read_broadcast(x, axes))
+
+
+@lowers("Tile")
+def tile(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    repeats = integers(node, 1, "repeats") or []
+    shape = [d * r for d, r in zip(x.shape, repeats, strict=True)]
+    return ctx.view(x, shape, lambda *axes: [a % d for a, d in zip(axes, x.shape, strict=True)])
+
+
+@lowers("Pad")
+def pad(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    amounts = integers(node, 1, "pads", "pads") or []
+    axes = axes_from(node, 3, x.rank) or list(range(x.rank))
+    n = len(axes)
+    pads: list[tuple[Ix, Ix]] = [(ix(0), ix(0))] * x.rank
+    for i, axis in enumerate(axes):
+        pads[axis] = (amounts[i], amounts[n + i])
+    mode = node.get("mode", "constant")
+    cropped = {
+        i: (-minimum(a, 0), x.shape[i] + minimum(a, 0) + minimum(b, 0), 1)
+        for i, (a, b) in enumerate(pads)
+        if (a.lower() or 0) < 0 or (b.lower() or 0) < 0
+    }
+    if cropped:
+        x = _window(ctx, x, cropped)
+        pads = [(maximum(a, 0), maximum(b, 0)) for a, b in pads]
+    if mode == "constant":
+        fill: float = node.get("value", 0.0)
+        given = node.optional(2)
+        if given is not None:
+            fill = node.constant(2, "the fill value").reshape(-1)[0].item()
+        return ctx.pad(x, pads, fill)
+    shape = [d + a + b for d, (a, b) in zip(x.shape, pads, strict=True)]
+
+    def source(i: int, at: Ix) -> Ix:
+        dim, (before, after) = x.shape[i], pads[i]
+        if before == ix(0) and after == ix(0):
+            return at
+        at = at - before
+        if mode == "edge":
+            return maximum(minimum(at, dim - 1), 0)
+        if mode == "wrap":
+            return (at + dim) % dim
+        return maximum(minimum(maximum(at, -at), (dim - 1) * 2 - at), 0)
+
+    return ctx.view(x, shape, lambda *axes: [source(i, a) for i, a in enumerate(axes)])
+
+
+@lowers("Gather")
+def gather(ctx: Context, node: Node) -> Operand:
+    x, indices = node.input(0), node.input(1)
+    axis = axis_of(node, x.rank)
+    shape = [*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]]
+    exact = _in_range(indices.data, x.shape[axis])
+
+    def at(axes: Sequence[Ix]) -> Ix:
+        value = ctx.read(indices, axes[axis : axis + indices.rank])
+        return as_index(value) if exact else wrap_index(value, x.shape[axis])
+
+    return ctx.view(x, shape, lambda *axes: [*axes[:axis], at(axes), *axes[axis + indices.rank :]])
+
+
+def _in_range(data: np.ndarray | None, dim: Ix) -> bool:
+    return data is not None and dim.is_const and bool(((data >= 0) & (data < dim.value)).all())
+
+
+@lowers("GatherElements")
+def gather_elements(ctx: Context, node: Node) -> Operand:
+    x, indices = node.input(0), node.input(1)
+    axis = axis_of(node, x.rank)
+
+    def source(*axes: Ix) -> list[Ix]:
+        found = list(axes)
+        found[axis] = wrap_index(ctx.read(indices, axes), x.shape[axis])
+        return found
+
+    return ctx.view(x, indices.shape, source)
+
+
+@lowers("GatherND")
+def gather_nd(ctx: Context, node: Node) -> Operand:
+    x, indices = node.input(0), node.input(1)
+    batch = node.get("batch_dims", 0)
+    depth = indices.shape[-1].value
+    shape = [*indices.shape[:-1], *x.shape[batch + depth :]]
+    n = indices.rank - 1
+
+    def source(*axes: Ix) -> list[Ix]:
+        picked = [wrap_index(ctx.read(indices, [*axes[:n], k]), x.shape[batch + k]) for k in range(depth)]
+        return [*axes[:batch], *picked, *axes[n:]]
+
+    return ctx.view(x, shape, source)
+
+
+@lowers("DepthToSpace")
+def depth_to_space(ctx: Context, node: Node) -> Operand:
+    x, b = node.input(0), int(node.attributes["blocksize"])
+    n, c, h, w = x.shape
+    depth = c // (b * b)
+
+    def source(i: Ix, f: Ix, y: Ix, z: Ix) -> list[Ix]:
+        dy, dz = y % b, z % b
+        if node.get("mode", "DCR") == "CRD":
+            channel = (f * b + dy) * b + dz
+        else:
+            channel = (dy * b + dz) * depth + f
+        return [i, channel, y // b, z // b]
+
+    return ctx.view(x, [n, depth, h * b, w * b], source)
+
+
+@lowers("SpaceToDepth")
+def space_to_depth(ctx: Context, node: Node) -> Operand:
+    x, b = node.input(0), int(node.attributes["blocksize"])
+    n, c, h, w = x.shape
+
+    def source(i: Ix, f: Ix, y: Ix, z: Ix) -> list[Ix]:
+        block, channel = f // c, f % c
+        return [i, channel, y * b + block // b, z * b + block % b]
+
+    return ctx.view(x, [n, c * b * b, h // b, w // b], source)
+
+
+@lowers("Trilu")
+def trilu(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    offset = integers(node, 1, "k")
+    k = offset[0] if offset else ix(0)
+    upper = bool(node.get("upper", 1))
+
+    def value(axes: tuple) -> Value:  # type: ignore[type-arg]
+        row, column = ix(axes[-2]) + k, ix(axes[-1])
+        keep = Op("ge" if upper else "le", (Index(column), Index(row)), "bool")
+        return Select(keep, ctx.read(x, axes), Const(False if x.dtype == "bool" else 0, x.dtype))
+
+    return ctx.map(x.shape, x.dtype, value)
+
+
+@lowers("OneHot")
+def one_hot(ctx: Context, node: Node) -> Operand:
+    indices, values = node.input(0), node.input(2)
+    depth = (integers(node, 1, "depth") or [ix(0)])[0]
+    rank = indices.rank + 1
+    axis = node.get("axis", -1) % rank
+    shape = [*indices.shape[:axis], depth, *indices.shape[axis:]]
+
+    def value(axes: tuple) -> Value:  # type: ignore[type-arg]
+        at = cast(ctx.read(indices, [a for i, a in enumerate(axes) if i != axis]), "i64")
+        at = Select(Op("lt", (at, Const(0, "i64")), "bool"), Op("add", (at, Index(depth)), "i64"), at)
+        hit = Op("eq", (at, Index(ix(axes[axis]))), "bool")
+        return Select(hit, ctx.read(values, [1]), ctx.read(values, [0]))
+
+    return ctx.map(shape, values.dtype, value)
+
+
+@lowers("Shape")
+def shape_of(ctx: Context, node: Node) -> Operand:
+    dims = list(node.input(0).shape)[slice(node.get("start", 0), node.get("end", None))]
+    return known(ctx, np.array(dims, object))
+
+
+@lowers("Size")
+def size(ctx: Context, node: Node) -> Operand:
+    total = np.empty((), object)
+    total[()] = product(node.input(0).shape)
+    return known(ctx, total)
+
+
+def known(ctx: Context, values: np.ndarray, dtype: str = "i64") -> Operand:
+    """An operand of integers known up to symbols."""
+    if all(v.is_const for v in values.reshape(-1)):
+        from ingot.ir.nodes import DTYPES
+
+        return ctx.constant(np.array([v.value for v in values.reshape(-1)], DTYPES[dtype]).reshape(values.shape))
+    return Operand(ctx.unique("k"), dtype, tuple(ix(d) for d in values.shape), known=values)
+
+
+@lowers("ConstantOfShape")
+def constant_of_shape(ctx: Context, node: Node) -> Operand:
+    shape = integers(node, 0, "the shape") or []
+    value = node.get("value")
+    data = np.zeros(1, np.float32) if value is None else value.numpy()
+    fill = ctx.constant(data.reshape(-1)[:1])
+    return ctx.map(shape, fill.dtype, lambda axes: ctx.read(fill, [0]))
+
+
+@lowers("Range")
+def range_(ctx: Context, node: Node) -> Operand:
+    start, limit, delta = (node.input(i) for i in range(3))
+    if any(x.known is None for x in (start, limit, delta)):
+        if all(x.data is not None for x in (start, limit, delta)):
+            return ctx.constant(np.arange(start.data, limit.data, delta.data, dtype=start.data.dtype))  # type: ignore[union-attr,arg-type]
+        raise node.unsupported("its bounds are computed at run time", "make them functions of input shapes")
+    a, b, step = (x.known.reshape(-1)[0] for x in (start, limit, delta))  # type: ignore[union-attr]
+    count = maximum((b - a).ceildiv(step) if step.value > 0 else (a - b).ceildiv(-step), 0)
+    return ctx.map([count], start.dtype, lambda axes: cast(Index(a + ix(axes[0]) * step), start.dtype))
+
+
+@lowers("EyeLike")
+def eye_like(ctx: Context, node: Node) -> Operand:
+    from ingot.lower.elementwise import dtype_name
+
+    x = node.input(0)
+    dtype = dtype_name(node.attributes["dtype"], node) if "dtype" in node.attributes else x.dtype
+    k = node.get("k", 0)
+    return ctx.map(
+        x.shape, dtype, lambda axes: cast(Op("eq", (Index(ix(axes[1])), Index(ix(axes[0]) + k)), "bool"), dtype)
+    )
+
+
+@lowers("Resize", "Upsample")
+def resize(ctx: Context, node: Node) -> Operand:
+    """Nearest and linear, along any axes whose input and output sizes are known."""
+    x = node.input(0)
+    sizes, scales = _resize_sizes(node, x)
+    mode = node.get("mode", "nearest")
+    if mode not in ("nearest", "linear"):
+        raise node.unsupported(f"mode={mode}", "use nearest or linear")
+    transform = node.get("coordinate_transformation_mode", "half_pixel" if node.opset > 10 else "asymmetric")
+    sources: dict[int, tuple[Operand, Operand | None]] = {}
+    for axis, (size_in, size_out, scale) in enumerate(zip(x.shape, sizes, scales, strict=True)):
+        if size_in == size_out and scale == 1.0:
+            continue
+        if not (size_in.is_const and size_out.is_const):
+            if mode == "nearest" and scale == int(scale) and transform in ("asymmetric", "half_pixel"):
+                continue
+            raise node.unsupported("its size is known only at run time", "give the input shape with --shape")
+        at = _source_positions(node, transform, size_in.value, size_out.value, scale)
+        if mode == "nearest":
+            rounding = node.get("nearest_mode", "round_prefer_floor" if node.opset > 10 else "floor")
+            sources[axis] = (ctx.constant(_nearest(at, rounding, size_in.value)), None)
+        else:
+            low = np.clip(np.floor(at), 0, size_in.value - 1)
+            fraction = np.clip(at, 0, size_in.value - 1) - low
+            sources[axis] = (ctx.constant(low.astype(np.int64)), ctx.constant(fraction.astype(np.float32)))
+
+    def value(axes: tuple) -> Value:  # type: ignore[type-arg]
+        def blend(axis: int, index: list[IxLike]) -> Value:
+            if axis == x.rank:
+                return ctx.read(x, index)
+            if axis not in sources:
+                ratio = ix(1) if sizes[axis] == x.shape[axis] else ix(int(scales[axis]))
+                return blend(axis + 1, [*index, ix(axes[axis]) // ratio])
+            table, fraction = sources[axis]
+            steps = _integer_ratio(table.data, sizes[axis])
+            at = ix(axes[axis]) // steps if steps else as_index(ctx.read(table, [axes[axis]]))
+            low = blend(axis + 1, [*index, at])
+            if fraction is None:
+                return low
+            high = blend(axis + 1, [*index, minimum(at + 1, x.shape[axis] - 1)])
+            part = ctx.read(fraction, [axes[axis]])
+            return Op("add", (low, Op("mul", (Op("sub", (high, low), x.dtype), part), x.dtype)), x.dtype)
+
+        return blend(0, [])
+
+    return ctx.map(sizes, x.dtype, value)
+
+
+def _integer_ratio(table: np.ndarray | None, size: Ix) -> int:
+    """r where the table is i // r, else 0."""
+    assert table is not None
+    n = size.value
+    top = int(table[-1]) + 1
+    ratio = n // top if top else 0
+    return ratio if ratio and np.array_equal(table, np.arange(n) // ratio) else 0
+
+
+def _resize_sizes(node: Node, x: Operand) -> tuple[list[Ix], list[float]]:
+    if node.operator == "Upsample" or node.opset < 11:
+        scales = node.get("scales")
+        scales = list(node.constant(1, "scales")) if scales is None else list(scales)
+        return [ix(int(d.value * s)) if d.is_const else d * int(s) for d, s in zip(x.shape, scales, strict=True)], scales
+    axes = [a % x.rank for a in node.get("axes", range(x.rank))]
+    sizes_operand, scales_operand = node.optional(3), node.optional(2)
+    if sizes_operand is not None and sizes_operand.shape != (ix(0),):
+        wanted = integers(node, 3, "sizes") or []
+        sizes = list(x.shape)
+        ratios = [1.0] * x.rank
+        for axis, size in zip(axes, wanted, strict=True):
+            sizes[axis] = size
+            if size.is_const and x.shape[axis].is_const:
+                ratios[axis] = size.value / x.shape[axis].value
+        if node.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+            raise node.unsupported("keep_aspect_ratio_policy", "use stretch")
+        return sizes, ratios
+    if scales_operand is None or scales_operand.data is None:
+        raise node.unsupported("scales are computed at run time", "make them constants")
+    ratios = [1.0] * x.rank
+    sizes = list(x.shape)
+    for axis, scale in zip(axes, scales_operand.data.tolist(), strict=True):
+        ratios[axis] = scale
+        d = x.shape[axis]
+        sizes[axis] = ix(int(np.floor(d.value * scale))) if d.is_const else d * int(scale)
+    return sizes, ratios
+
+
+def _source_positions(node: Node, transform: str, n_in: int, n_out: int, scale: float) -> np.ndarray:
+    i = np.arange(n_out, dtype=np.float64)
+    if transform == "asymmetric":
+        return i / scale
+    if transform == "align_corners":
+        return i * (n_in - 1) / (n_out - 1) if n_out > 1 else np.zeros(n_out)
+    if transform == "half_pixel" or (transform == "pytorch_half_pixel" and n_out > 1):
+        return (i + 0.5) / scale - 0.5
+    if transform == "pytorch_half_pixel":
+        return np.zeros(n_out)
+    if transform == "half_pixel_symmetric":
+        adjustment = n_out / (scale * n_in)
+        return (n_in / 2) * (1 - adjustment) + (i + 0.5) / scale - 0.5
+    raise node.unsupported(f"coordinate_transformation_mode={transform}", "use half_pixel, align_corners or asymmetric")
+
+
+def _nearest(at: np.ndarray, mode: str, n: int) -> np.ndarray:
+    rounding: dict[str, Any] = {
+        "round_prefer_floor": lambda v: np.ceil(v - 0.5),
+        "round_prefer_ceil": lambda v: np.floor(v + 0.5),
+        "floor": np.floor,
+        "ceil": np.ceil,
+    }
+    return np.clip(rounding[mode](at), 0, n - 1).astype(np.int64)
+
+

@@ -1,0 +1,289 @@
+"""Reductions, pooling, softmax and normalisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ingot.ir.index import Ix, Var, ix, maximum, minimum, product, var
+from ingot.ir.nodes import DTYPES, Acc, Cast, Const, Index, Op, Select, Value
+from ingot.ir.program import Reduce, Row
+from ingot.lower.context import Context, Node, Operand, cast
+from ingot.lower.elementwise import FLOATS, const, op
+from ingot.lower.movement import axes_from, axis_of
+from ingot.lower.registry import lowers
+
+
+def identity_of(name: str, dtype: str) -> float | int | bool:
+    """The value that leaves a reduction unchanged."""
+    if name in ("add", "or"):
+        return 0
+    if name in ("mul", "and"):
+        return 1
+    if dtype in FLOATS:
+        return -math.inf if name == "max" else math.inf
+    if dtype == "bool":
+        return name == "min"
+    info = np.iinfo(DTYPES[dtype])
+    return int(info.min if name == "max" else info.max)
+
+
+def reduce(
+    ctx: Context, x: Operand, axes: Sequence[int], keep: bool, name: str,
+    value: Callable[[Value], Value] = lambda v: v, finish: Callable[[Value], Value] = lambda v: v,
+) -> Operand:
+    """finish(op over `axes` of value(x)), the reduced axes kept as 1 or dropped."""
+    shape = [ix(1) if i in axes else d for i, d in enumerate(x.shape) if keep or i not in axes]
+    out = ctx.axes(shape)
+    over = {i: var(ctx.unique("r"), x.shape[i]) for i in axes}
+    kept = iter(out)
+    index: list[Ix] = []
+    for i in range(x.rank):
+        if i in axes:
+            index.append(ix(over[i]))
+            if keep:
+                next(kept)
+        else:
+            index.append(ix(next(kept)))
+    element = value(ctx.read(x, index))
+    result = finish(Acc(element.dtype))
+    output = ctx.tensor(result.dtype, shape)
+    return ctx.add(Reduce(output, out, result, name, tuple(over.values()), element))
+
+
+_PLAIN = {"ReduceSum": "add", "ReduceProd": "mul", "ReduceMax": "max", "ReduceMin": "min"}
+
+
+@lowers(
+    *_PLAIN, "ReduceMean", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp"
+)  # fmt: skip
+def reduce_node(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    axes = axes_from(node, 1, x.rank)
+    if not axes:
+        if node.get("noop_with_empty_axes", 0):
+            return x
+        axes = list(range(x.rank))
+    keep = bool(node.get("keepdims", 1))
+    kind = node.operator
+    if kind in _PLAIN:
+        return reduce(ctx, x, axes, keep, _PLAIN[kind])
+    if kind == "ReduceMean":
+        count = product(x.shape[i] for i in axes)
+        return reduce(ctx, x, axes, keep, "add", finish=lambda v: mean_of(v, count))
+    if kind == "ReduceLogSumExp":
+        top = reduce(ctx, x, axes, True, "max")
+        shifted = ctx.map(x.shape, x.dtype, lambda i: op("exp", op("sub", ctx.read(x, i), ctx.read_broadcast(top, i))))
+        total = reduce(ctx, shifted, axes, keep, "add", finish=lambda v: op("log", v))
+        flat = ctx.reshape(top, total.shape)
+        return ctx.map(total.shape, x.dtype, lambda i: op("add", ctx.read(total, i), ctx.read(flat, i)))
+    before: Callable[[Value], Value] = {
+        "ReduceSumSquare": lambda v: op("mul", v, v),
+        "ReduceL2": lambda v: op("mul", v, v),
+        "ReduceL1": lambda v: op("abs", v),
+        "ReduceLogSum": lambda v: v,
+    }[kind]
+    after = {"ReduceL2": "sqrt", "ReduceLogSum": "log"}.get(kind)
+    return reduce(ctx, x, axes, keep, "add", before, lambda v: op(after, v) if after else v)
+
+
+def mean_of(total: Value, count: Ix) -> Value:
+    """A sum divided by a number of elements."""
+    if count.is_const and total.dtype in FLOATS:
+        return op("mul", total, Const(1 / max(count.value, 1), total.dtype))
+    return op("div", total, cast(Index(count), total.dtype))
+
+
+@lowers("ArgMax", "ArgMin")
+def arg(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    axis = axis_of(node, x.rank)
+    keep = bool(node.get("keepdims", 1))
+    shape = [ix(1) if i == axis else d for i, d in enumerate(x.shape) if keep or i != axis]
+    out = ctx.axes(shape)
+    over = var(ctx.unique("r"), x.shape[axis])
+    kept = [a for i, a in enumerate(out) if not (keep and i == axis)]
+    index = [*map(ix, kept[:axis]), ix(over), *map(ix, kept[axis:])]
+    value = ctx.read(x, index)
+    output = ctx.tensor("i64", shape)
+    last = bool(node.get("select_last_index", 0))
+    return ctx.add(Reduce(output, out, Acc("i64"), node.operator.lower(), (over,), value, last))
+
+
+def spatial(node: Node, x: Operand, kernel: Sequence[int]) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+    """strides, dilations and pads of a convolution or pooling window, auto_pad resolved."""
+    n = len(kernel)
+    strides = [int(s) for s in node.get("strides", [1] * n)]
+    dilations = [int(d) for d in node.get("dilations", [1] * n)]
+    mode = node.get("auto_pad", "NOTSET")
+    if mode in ("NOTSET", ""):
+        flat = [int(p) for p in node.get("pads", [0] * 2 * n)]
+        return strides, dilations, list(zip(flat[:n], flat[n:], strict=True))
+    if mode == "VALID":
+        return strides, dilations, [(0, 0)] * n
+    pads = []
+    for d, k, s, step in zip(x.shape[2:], kernel, strides, dilations, strict=True):
+        if s == 1:
+            total = (k - 1) * step
+        elif d.is_const:
+            total = max((-(-d.value // s) - 1) * s + (k - 1) * step + 1 - d.value, 0)
+        else:
+            raise node.unsupported(f"auto_pad={mode} with a stride and a size known at run time", "export with pads")
+        small, large = total // 2, total - total // 2
+        pads.append((small, large) if mode == "SAME_UPPER" else (large, small))
+    return strides, dilations, pads
+
+
+def window_size(d: Ix, k: int, s: int, step: int, pads: tuple[int, int], ceil: bool) -> Ix:
+    """How many windows fit along one axis."""
+    span = d + (pads[0] + pads[1] - (k - 1) * step - 1)
+    if not ceil:
+        return span // s + 1
+    count = span.ceildiv(s) + 1
+    if count.is_const and (count.value - 1) * s >= (d + pads[0]).value:
+        count = count - 1
+    return count
+
+
+@lowers("MaxPool", "AveragePool", "LpPool")
+def pool(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    kernel = [int(k) for k in node.attributes["kernel_shape"]]
+    strides, dilations, pads = spatial(node, x, kernel)
+    if len(node.outputs) > 1 and node.outputs[1]:
+        raise node.unsupported("the Indices output", "drop it")
+    ceil = bool(node.get("ceil_mode", 0))
+    sizes = [window_size(*a, ceil) for a in zip(x.shape[2:], kernel, strides, dilations, pads, strict=True)]
+    shape = [*x.shape[:2], *sizes]
+    out = ctx.axes(shape)
+    taps = tuple(var(ctx.unique("r"), k) for k in kernel)
+    at = [ix(o) * s + ix(t) * d - p for o, s, t, d, (p, _) in zip(out[2:], strides, taps, dilations, pads, strict=True)]
+    index = [*map(ix, out[:2])]
+    output = ctx.tensor(x.dtype, shape)
+    if node.operator == "MaxPool" and all(d == 1 for d in dilations):
+        for i, d in zip(at, x.shape[2:], strict=True):
+            index.append(maximum(minimum(i, d - 1), 0))
+        return ctx.add(Reduce(output, out, Acc(x.dtype), "max", taps, ctx.read(x, index)))
+    inside: Value = Const(True, "bool")
+    for i, d in zip(at, x.shape[2:], strict=True):
+        for test in (Op("ge", (Index(i), Const(0, "i64")), "bool"), Op("lt", (Index(i), Index(d)), "bool")):
+            inside = test if inside == Const(True, "bool") else Op("and", (inside, test), "bool")
+        index.append(i)
+    plain = all(i.lower() is not None and i.lower() >= 0 for i in at) and not ceil and all(  # type: ignore[operator]
+        (i - d).upper() is not None and (i - d).upper() < 0 for i, d in zip(at, x.shape[2:], strict=True)  # type: ignore[operator]
+    )
+    element = ctx.read(x, index)
+    if node.operator == "MaxPool":
+        neutral = Const(identity_of("max", x.dtype), x.dtype)
+        value: Value = element if plain else Select(inside, element, neutral)
+        return ctx.add(Reduce(output, out, Acc(x.dtype), "max", taps, value))
+    p = node.get("p", 2)
+    if node.operator == "LpPool":
+        element = op("abs", element) if p == 1 else op("pow", op("abs", element), const(p, element))
+    value = element if plain else Select(inside, element, Const(0, x.dtype))
+    acc: Value = Acc(x.dtype)
+    if node.operator == "LpPool":
+        finish = acc if p == 1 else op("pow", acc, const(1 / p, acc))
+    elif plain or (node.get("count_include_pad", 0) and not ceil):
+        finish = op("mul", acc, const(1 / math.prod(kernel), acc))
+    else:
+        count = ix(1)
+        for o, k, s, d, d_step, (lo, hi) in zip(out[2:], kernel, strides, x.shape[2:], dilations, pads, strict=True):
+            start = ix(o) * s - lo
+            limit = d + hi if node.get("count_include_pad", 0) else d
+            first = start if node.get("count_include_pad", 0) else maximum(start, start % d_step)
+            count = count * (minimum(start + k * d_step, limit) - first).ceildiv(d_step)
+        finish = op("div", acc, Cast(Index(count), x.dtype))
+    return ctx.add(Reduce(output, out, finish, "add", taps, value))
+
+
+@lowers("GlobalAveragePool", "GlobalMaxPool")
+def global_pool(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    axes = list(range(2, x.rank))
+    if node.operator == "GlobalMaxPool":
+        return reduce(ctx, x, axes, True, "max")
+    count = product(x.shape[2:])
+    return reduce(ctx, x, axes, True, "add", finish=lambda v: mean_of(v, count))
+
+
+def row(
+    ctx: Context, x: Operand, axes: Sequence[int], kind: str, epsilon: float = 0.0,
+    finish: Callable[[tuple[Var, ...]], Value] | None = None,
+) -> Operand:
+    """A softmax or normalisation along axes."""
+    out = ctx.axes(x.shape)
+    output = ctx.tensor(x.dtype, x.shape)
+    done = finish(out) if finish else Acc(x.dtype)
+    return ctx.add(Row(output, out, done, kind, tuple(out[a] for a in axes), ctx.read(x, out), epsilon))
+
+
+@lowers("Softmax", "LogSoftmax", "Hardmax")
+def softmax(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    if node.operator == "Hardmax":
+        raise node.unsupported("not implemented", "use ArgMax and OneHot")
+    kind = "softmax" if node.operator == "Softmax" else "log_softmax"
+    axis = axis_of(node, x.rank, 1 if node.opset < 13 else -1)
+    axes = list(range(axis, x.rank)) if node.opset < 13 else [axis]
+    return row(ctx, x, axes, kind)
+
+
+@lowers("LayerNormalization", "RMSNormalization")
+def layer_norm(ctx: Context, node: Node) -> Operand:
+    x, scale, bias = node.input(0), node.input(1), node.optional(2)
+    if any(name for name in node.outputs[1:]):
+        raise node.unsupported("the Mean and InvStdDev outputs", "drop them")
+    axis = axis_of(node, x.rank, -1)
+
+    def finish(axes: tuple[Var, ...]) -> Value:
+        v = op("mul", Acc(x.dtype), ctx.read_broadcast(scale, axes))
+        return v if bias is None else op("add", v, ctx.read_broadcast(bias, axes))
+
+    kind = "layer_norm" if node.operator == "LayerNormalization" else "rms_norm"
+    return row(ctx, x, list(range(axis, x.rank)), kind, node.get("epsilon", 1e-5), finish)
+
+
+@lowers("InstanceNormalization")
+def instance_norm(ctx: Context, node: Node) -> Operand:
+    x, scale, bias = (node.input(i) for i in range(3))
+
+    def finish(axes: tuple[Var, ...]) -> Value:
+        return op("add", op("mul", Acc(x.dtype), ctx.read(scale, axes[1:2])), ctx.read(bias, axes[1:2]))
+
+    return row(ctx, x, list(range(2, x.rank)), "layer_norm", node.get("epsilon", 1e-5), finish)
+
+
+@lowers("GroupNormalization")
+def group_norm(ctx: Context, node: Node) -> Operand:
+    x, scale, bias = (node.input(i) for i in range(3))
+    groups = int(node.attributes["num_groups"])
+    split = ctx.reshape(x, [x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]])
+    normal = row(ctx, split, list(range(2, split.rank)), "layer_norm", node.get("epsilon", 1e-5))
+    flat = ctx.reshape(normal, x.shape)
+
+    def per_channel(operand: Operand, channel: Var) -> Value:
+        by_channel = node.opset >= 21
+        return ctx.read(operand, [ix(channel) if by_channel else ix(channel) // (x.shape[1] // groups)])
+
+    def value(axes: tuple[Var, ...]) -> Value:
+        return op("add", op("mul", ctx.read(flat, axes), per_channel(scale, axes[1])), per_channel(bias, axes[1]))
+
+    return ctx.map(x.shape, x.dtype, value)
+
+
+@lowers("CumSum")
+def cumsum(ctx: Context, node: Node) -> Operand:
+    """As a masked sum: quadratic in the axis, which is short where models use it."""
+    x = node.input(0)
+    axis = int(node.constant(1, "the axis").reshape(-1)[0]) % x.rank
+    reverse, exclusive = node.get("reverse", 0), node.get("exclusive", 0)
+    out = ctx.axes(x.shape)
+    over = var(ctx.unique("r"), x.shape[axis])
+    index = [ix(over) if i == axis else ix(a) for i, a in enumerate(out)]
+    relation = ("gt" if exclusive else "ge") if reverse else ("lt" if exclusive else "le")
+    keep = Op(relation, (Index(ix(over)), Index(ix(out[axis]))), "bool")
+    value = Select(keep, ctx.read(x, index), Const(0, x.dtype))
+    return ctx.add(Reduce(ctx.tensor(x.dtype, x.shape), out, Acc(x.dtype), "add", (over,), value))

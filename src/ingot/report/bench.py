@@ -1,0 +1,262 @@
+"""Time a model against other runtimes, in one process and in turns."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ingot
+from ingot.errors import IngotError
+from ingot.report.inputs import Array, Shapes, make_inputs, parse_inputs
+from ingot.report.peak import peak_flops, read_bandwidth
+from ingot.report.peers import PEERS, open_peer, require_peer
+from ingot.report.sources import Progress, is_folder, package_of
+
+BLOCK_SECONDS = 0.03
+MIN_BLOCKS = 5
+TOLERANCE = 1e-3
+"""Largest difference of outputs, as a share of the largest output value, at which two runtimes count as equal."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one run: median and the 10th and 90th percentile of `runs` runs."""
+
+    median: float
+    p10: float
+    p90: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """name, target, threads, shapes: what ran. ours, peers: times. differences: for each peer the largest difference of an
+    output, as a share of that output's largest value. macs: multiply-adds of one run, or None when they are not known.
+    peak_flops: float32 operations in a second that this machine reaches in registers. read_bandwidth: bytes in a second
+    read from memory. Both with `threads` threads.
+    """
+
+    name: str
+    target: str
+    threads: int
+    shapes: dict[str, list[int]]
+    ours: Timing
+    peers: dict[str, Timing]
+    differences: dict[str, float]
+    macs: int | None
+    peak_flops: float
+    read_bandwidth: float
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times as fast as each peer ingot is: above 1 it is faster."""
+        return {name: timing.median / self.ours.median for name, timing in self.peers.items()}
+
+    @property
+    def flops(self) -> float | None:
+        """Floating-point operations in a second of the median run."""
+        return None if self.macs is None else 2 * self.macs / self.ours.median
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report for JSON; times in seconds."""
+        flops = self.flops
+        return {
+            "name": self.name,
+            "target": self.target,
+            "threads": self.threads,
+            "shapes": self.shapes,
+            "ingot": vars(self.ours),
+            "peers": {
+                name: {
+                    **vars(timing),
+                    "ratio": self.ratios[name],
+                    "difference": self.differences[name],
+                    "version": self.versions.get(name, ""),
+                }
+                for name, timing in self.peers.items()
+            },
+            "macs": self.macs,
+            "gflops": None if flops is None else flops / 1e9,
+            "peak_gflops": self.peak_flops / 1e9,
+            "share_of_peak": None if flops is None else flops / self.peak_flops,
+            "read_gbytes": self.read_bandwidth / 1e9,
+        }
+
+
+def bench(
+    source: Any,
+    against: Sequence[str] | None = None,
+    *,
+    model: Any = None,
+    inputs: Sequence[str] | Mapping[str, str | Array] = (),
+    shapes: Shapes | None = None,
+    target: str = "native",
+    threads: int = 1,
+    runs: int | None = None,
+    seconds: float = 5.0,
+    progress: Progress | None = None,
+) -> BenchReport:
+    """Times `source`, a model or a package, against the peers named in `against`.
+
+    against: by default ONNX Runtime where it is installed and the model is known. model: what the peers run, when `source`
+    is a package. inputs, shapes: as for `infer`; other inputs are random. It stops after `runs` runs of each runtime, or
+    after `seconds` in all and at least `MIN_BLOCKS` blocks. Raises IngotError, and outputs-differ when a peer's outputs are
+    not equal.
+    """
+    original = model if model is not None else (None if _is_package(source) else source)
+    names = _peers(against, original)
+    package = package_of(source, shapes=shapes, target=target, progress=progress)
+    session = ingot.load(package, threads=threads)
+    ports = session.get_inputs()
+    given = inputs if isinstance(inputs, Mapping) else parse_inputs(inputs, [port.name for port in ports])
+    arrays = make_inputs(ports, given, shapes)
+    contenders: dict[str, Callable[[], list[Array]]] = {"ingot": lambda: list(session.run(None, arrays))}
+    for name in names:
+        contenders[name] = _bind(open_peer(name, original, threads), arrays)
+    expected = contenders["ingot"]()
+    outputs = [port.name for port in session.get_outputs()]
+    differences = {name: _difference(name, outputs, expected, contenders[name]()) for name in names}
+    times = interleave(contenders, runs=runs, seconds=seconds, progress=progress)
+    chosen = str(package.manifest.get("target", {}).get("name", target))
+    return BenchReport(
+        name=package.name,
+        target=chosen,
+        threads=threads,
+        shapes={name: list(array.shape) for name, array in arrays.items()},
+        ours=times["ingot"],
+        peers={name: times[name] for name in names},
+        differences=differences,
+        macs=_macs(package.manifest, package.report),
+        peak_flops=peak_flops(chosen, threads),
+        read_bandwidth=read_bandwidth(chosen, threads),
+        versions={
+            name: str(getattr(importlib.import_module(PEERS[name].module), "__version__", ""))
+            for name in names
+        },
+    )
+
+
+def interleave(
+    contenders: Mapping[str, Callable[[], Any]],
+    *,
+    runs: int | None = None,
+    seconds: float = 5.0,
+    progress: Progress | None = None,
+) -> dict[str, Timing]:
+    """Times the contenders in turns: blocks of a few runs each, the order changing from round to round.
+
+    The first run of each block only warms caches and is not counted.
+    """
+    blocks = {name: _block_length(run) for name, run in contenders.items()}
+    samples: dict[str, list[float]] = {name: [] for name in contenders}
+    order = list(contenders)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        start = time.perf_counter()
+        rounds = 0
+        while True:
+            for name in order:
+                contenders[name]()
+                samples[name] += [_time(contenders[name]) for _ in range(blocks[name])]
+            order = order[1:] + order[:1]
+            rounds += 1
+            spent = time.perf_counter() - start
+            least = min(map(len, samples.values()))
+            if progress:
+                done = least / runs if runs else min(spent / seconds, rounds / MIN_BLOCKS)
+                progress("time", min(100, round(100 * done)), 100)
+            if least >= runs if runs else spent >= seconds and rounds >= MIN_BLOCKS:
+                break
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: _timing(values) for name, values in samples.items()}
+
+
+def _time(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _block_length(run: Callable[[], Any]) -> int:
+    """How many runs take about `BLOCK_SECONDS`: at least 2, at most 1000."""
+    run()
+    return max(2, min(1000, round(BLOCK_SECONDS / max(_time(run), 1e-7))))
+
+
+def _timing(samples: Sequence[float]) -> Timing:
+    low, middle, high = np.percentile(samples, (10, 50, 90))
+    return Timing(float(middle), float(low), float(high), len(samples))
+
+
+def _is_package(source: Any) -> bool:
+    return is_folder(source) or hasattr(source, "manifest")
+
+
+def _peers(against: Sequence[str] | None, original: Any) -> list[str]:
+    if against is None:
+        return [name for name in ("onnxruntime",) if original is not None and PEERS[name].installed]
+    names = list(dict.fromkeys(against))
+    for name in names:
+        require_peer(name)
+    if names and original is None:
+        raise IngotError(
+            "peer-missing",
+            "a package does not hold the model that other runtimes need",
+            where="--against",
+            remedy="give the model instead of the package, or beside it with --model",
+        )
+    if original is not None and isinstance(original, (str, Path)) and names and not Path(original).is_file():
+        raise IngotError(
+            "model-not-found", "there is no such file", where=str(original), remedy="check the path"
+        )
+    return names
+
+
+def _bind(
+    run: Callable[[Mapping[str, Array]], list[Array]], arrays: Mapping[str, Array]
+) -> Callable[[], list[Array]]:
+    return lambda: run(arrays)
+
+
+def _difference(peer: str, names: Sequence[str], ours: Sequence[Array], theirs: Sequence[Array]) -> float:
+    """The largest difference as a share of the output's largest value. Raises IngotError outputs-differ."""
+    worst = 0.0
+    for name, mine, other in zip(names, ours, theirs, strict=True):
+        if mine.shape != other.shape:
+            raise _differ(peer, name, f"its shape is {mine.shape} here and {other.shape} there")
+        if mine.size == 0 or np.array_equal(mine, other, equal_nan=np.issubdtype(mine.dtype, np.floating)):
+            continue
+        if not (np.isfinite(mine) == np.isfinite(other)).all():
+            raise _differ(peer, name, "one of them has infinities or NaN where the other has not")
+        finite = np.isfinite(other)
+        a, b = mine[finite].astype(np.float64), other[finite].astype(np.float64)
+        share = float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30)) if a.size else 0.0
+        if share > TOLERANCE:
+            raise _differ(peer, name, f"the largest difference is {share:.2g} of the largest value")
+        worst = max(worst, share)
+    return worst
+
+
+def _differ(peer: str, output: str, cause: str) -> IngotError:
+    return IngotError(
+        "outputs-differ",
+        f"ingot and {peer} disagree: {cause}",
+        where=output,
+        remedy="nothing was timed; this is a bug in ingot unless --model names another model",
+    )
+
+
+def _macs(manifest: Mapping[str, Any], report: Mapping[str, Any]) -> int | None:
+    value = report.get("macs", manifest.get("model", {}).get("macs", manifest.get("macs")))
+    return int(value) if value else None

@@ -1,0 +1,198 @@
+"""Make the arrays that a model is run with: from files, or random ones of the declared shapes and dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingot.errors import IngotError
+
+Array = NDArray[Any]
+Shapes = Mapping[str, Sequence[int | str]]
+
+_NAMES = {"float": "float32", "double": "float64"}
+_NUMPY = frozenset({"bool", "float16", "float32", "float64"}) | {
+    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
+
+
+class Port(Protocol):
+    """An input or output as sessions describe it. type: "tensor(float)" and the like."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shape(self) -> Sequence[int | str]: ...
+    @property
+    def type(self) -> str: ...
+
+
+def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int | str, ...]]:
+    """`--shape` options as a table: "x:1x3x224x224", or "x:batch,3,224,224" where a symbol's name may have an x in it.
+
+    Raises IngotError option-invalid.
+    """
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    for option in options:
+        name, colon, text = option.rpartition(":")
+        words = [word.strip() for word in text.split("," if "," in text else "x")] if text else []
+        if not colon or not name or any(not (word.isdecimal() or word.isidentifier()) for word in words):
+            raise IngotError(
+                "option-invalid",
+                f"{option!r} is not a shape",
+                where="--shape",
+                remedy="write it as NAME:1x3x224x224, with commas where a symbol's name has an x in it",
+            )
+        shapes[name] = tuple(int(word) if word.isdecimal() else word for word in words)
+    return shapes
+
+
+def parse_inputs(options: Iterable[str], names: Sequence[str]) -> dict[str, str]:
+    """`--input` options as a table from input name to file or "random"; a single input needs no name.
+
+    Raises IngotError option-invalid and input-name.
+    """
+    given: dict[str, str] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals or (name not in names and Path(option).exists()):
+            if len(names) != 1:
+                raise IngotError(
+                    "option-invalid",
+                    f"{option!r} does not say which input it is for",
+                    where="--input",
+                    remedy=f"write NAME={option}; the inputs are: {', '.join(names)}",
+                )
+            name, value = names[0], option
+        if name not in names:
+            raise IngotError(
+                "input-name",
+                f"the model has no input {name!r}",
+                where="--input",
+                remedy=f"the inputs are: {', '.join(names)}",
+            )
+        given[name] = value
+    return given
+
+
+def make_inputs(
+    ports: Sequence[Port],
+    given: Mapping[str, str | Array] | None = None,
+    shapes: Shapes | None = None,
+    preprocess: Any = None,
+    seed: int = 0,
+) -> dict[str, Array]:
+    """An array for every input of a session.
+
+    given: input name -> array, file (a picture or .npy), or "random", which is also what the others get: floats from the
+    normal distribution, integers and booleans that are 0 or 1. Symbolic dimensions take their value from the given arrays,
+    then from `shapes`; one that only ever comes first in a shape counts as a batch and is 1. preprocess: for pictures, as
+    `preprocess_of` takes it. Raises IngotError shape-unknown, input-unreadable and option-invalid.
+    """
+    given = given or {}
+    arrays = {
+        port.name: _load(port, value, preprocess)
+        for port in ports
+        if (value := given.get(port.name, "random")) is not None and not _is_random(value)
+    }
+    known = {name: array.shape for name, array in arrays.items()}
+    symbols = bind_symbols(ports, {**(shapes or {}), **known})
+    random = np.random.default_rng(seed)
+    return {
+        port.name: arrays[port.name]
+        if port.name in arrays
+        else _random(port, tuple(symbols[d] if isinstance(d, str) else d for d in port.shape), random)
+        for port in ports
+    }
+
+
+def bind_symbols(ports: Sequence[Port], shapes: Shapes) -> dict[str, int]:
+    """A value for every symbol in the shapes of `ports`. Raises IngotError shape-unknown and option-invalid."""
+    symbols: dict[str, int] = {}
+    for port in ports:
+        shape = shapes.get(port.name, ())
+        if port.name in shapes and len(shape) != len(port.shape):
+            raise IngotError(
+                "input-rank",
+                f"it has {len(port.shape)} dimensions, and {len(shape)} were given",
+                where=port.name,
+                remedy=f"its shape is {_show(port.shape)}",
+            )
+        for declared, value in zip(port.shape, shape, strict=False):
+            if isinstance(declared, str) and isinstance(value, int):
+                symbols.setdefault(declared, value)
+    places = {(dim, axis) for port in ports for axis, dim in enumerate(port.shape) if isinstance(dim, str)}
+    for symbol in sorted({dim for dim, _ in places if isinstance(dim, str)} - set(symbols)):
+        if any(axis != 0 for dim, axis in places if dim == symbol):
+            port = next(port for port in ports if symbol in port.shape)
+            raise IngotError(
+                "shape-unknown",
+                f"dimension {symbol!r} of shape {_show(port.shape)} has no value",
+                where=port.name,
+                remedy=f"give one, such as --shape {port.name}:{','.join(_guess(d) for d in port.shape)}",
+            )
+        symbols[symbol] = 1
+    return symbols
+
+
+def dtype_of(port: Port) -> np.dtype[Any]:
+    """The NumPy dtype of a port. Raises IngotError unsupported for the dtypes that NumPy has not."""
+    name = port.type.removeprefix("tensor(").removesuffix(")")
+    name = _NAMES.get(name, name)
+    if name not in _NUMPY:
+        raise IngotError("unsupported", f"no array can be made for dtype {name}", where=port.name)
+    return np.dtype(name)
+
+
+def _is_random(value: str | Array) -> bool:
+    return isinstance(value, str) and value == "random"
+
+
+def _load(port: Port, value: str | Array, preprocess: Any) -> Array:
+    if not isinstance(value, str):
+        return np.asarray(value)
+    if not Path(value).is_file():
+        raise IngotError(
+            "input-unreadable",
+            "there is no such file",
+            where=value,
+            remedy="give a picture, a .npy file, or the word random",
+        )
+    if value.endswith(".npy"):
+        try:
+            array: Array = np.load(value, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise IngotError(
+                "input-unreadable",
+                f"not a readable .npy file: {error}",
+                where=value,
+                remedy="write it with numpy.save",
+            ) from error
+        return array
+    from ingot.report.pictures import for_input, load_picture, preprocess_of
+
+    chosen = preprocess_of(preprocess)
+    picture = load_picture(value, for_input(chosen, port.shape), port.shape)
+    declared = port.shape
+    if len(declared) == 3:
+        picture = picture[0]
+    return picture.astype(dtype_of(port), copy=False)
+
+
+def _random(port: Port, shape: tuple[int, ...], random: np.random.Generator) -> Array:
+    dtype = dtype_of(port)
+    if np.issubdtype(dtype, np.floating):
+        return random.standard_normal(shape, np.float32).astype(dtype)
+    return random.integers(0, 2, shape).astype(dtype)
+
+
+def _show(shape: Sequence[int | str]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _guess(dim: int | str) -> str:
+    return str(dim) if isinstance(dim, int) else "128"

@@ -1,0 +1,404 @@
+"""Run a compiled package from Python."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ingot.errors import IngotError
+from ingot.runtime import library as c
+from ingot.runtime.ports import DTYPES, Port
+
+FORMAT = 1
+WEIGHTS_HEADER = 4096
+
+_no_bytes = ctypes.c_char * 0
+_from_buffer = _no_bytes.from_buffer
+_address = ctypes.addressof
+
+
+class HasFolder(Protocol):
+    """A package in memory, which can say in which folder its files are."""
+
+    def folder(self) -> Path: ...
+
+
+def load(package: str | os.PathLike[str] | HasFolder, threads: int = 1) -> Session:
+    """Loads a package. threads: the most that a run may use, 0 for all that the process may use.
+
+    Raises IngotError package-not-found, package-format, package-damaged, target-mismatch, unsupported.
+    """
+    return Session(package, threads)
+
+
+class _State:
+    """A context with the shapes bound to it; used by one thread at a time."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        self.context = ctypes.c_void_p()
+        self.bounds: tuple[int, ...] | None = None
+        self.ready = False
+        self.inputs = (ctypes.c_void_p * inputs)()
+        self.outputs = (ctypes.c_void_p * outputs)()
+        self.input_table = _address(self.inputs)
+        self.output_table = _address(self.outputs)
+        self.expected: list[tuple[int, str, np.dtype[Any], tuple[int, ...], int]] = []
+        self.made: list[tuple[int, tuple[int, ...], np.dtype[Any]]] = []
+
+
+class Session:
+    """A loaded model. Threads may share it: each run under way has a context of its own, kept for later runs.
+
+    The working memory grows with the largest sizes met. Sessions of one package share the weights.
+    """
+
+    def __init__(self, package: str | os.PathLike[str] | HasFolder, threads: int = 1) -> None:
+        if threads < 0:
+            raise IngotError("option-invalid", f"threads is {threads}", remedy="give 0 or more")
+        folder = Path(package) if isinstance(package, str | os.PathLike) else package.folder()
+        manifest = _read_manifest(folder)
+        path = folder / f"lib{manifest['name']}.so"
+        digest = _check_files(folder, manifest, path)
+        self._where = str(folder)
+        self._threads = threads
+        self._inputs = _ports(manifest, "inputs", folder)
+        self._outputs = _ports(manifest, "outputs", folder)
+        self._library = c.open_library(path, manifest["name"], digest)
+        self._model = ctypes.c_void_p()
+        weights = folder / f"{manifest['name']}.weights"
+        weights_path = os.fsencode(weights) if weights.exists() else None
+        self._library.check(self._library.open(weights_path, ctypes.byref(self._model)), self._where)
+        self._idle: list[_State] = []
+        weakref.finalize(self, _release, self._library, self._model, self._idle)
+        self._input_dims = self._check_ports(self._inputs, "input")
+        self._check_ports(self._outputs, "output")
+        count = self._library.symbol_count(self._model)
+        self._symbols = tuple(self._library.symbol_name(self._model, i).decode() for i in range(count))
+        named = {-1 - size for dims in self._input_dims for size in dims if size < 0}
+        self._sizes_vary = len(named) < count
+        self._growing = threading.Lock()
+        self._bounds: tuple[int, ...] | None = None
+        self._input_index = {port.name: i for i, port in enumerate(self._inputs)}
+        self._output_index = {port.name: i for i, port in enumerate(self._outputs)}
+        self._input_dtypes = [np.dtype(DTYPES[port.dtype].numpy) for port in self._inputs]
+        self._output_dtypes = [np.dtype(DTYPES[port.dtype].numpy) for port in self._outputs]
+
+    def get_inputs(self) -> list[Port]:
+        return list(self._inputs)
+
+    def get_outputs(self) -> list[Port]:
+        return list(self._outputs)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The names of the sizes that may differ from run to run."""
+        return self._symbols
+
+    @property
+    def threads(self) -> int:
+        """As given to `load`."""
+        return self._threads
+
+    def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[np.ndarray[Any, Any]]:
+        """One inference: the outputs named, or all in order for None, as new arrays.
+
+        feeds: an array for each input name, of exactly the input's dtype. An element type that NumPy lacks is passed as
+        unsigned integers of the same width. Raises IngotError input-name, input-dtype, input-rank, input-shape,
+        output-name, memory-exhausted, run-failed.
+        """
+        try:
+            state = self._idle.pop()
+        except IndexError:
+            state = _State(len(self._inputs), len(self._outputs))
+        try:
+            keep = self._match(state, feeds)
+            if keep is None:
+                keep = self._take(state, feeds)
+            results = []
+            table = state.outputs
+            for i, shape, dtype in state.made:
+                array = np.empty(shape, dtype)
+                results.append(array)
+                table[i] = _address(_from_buffer(array))
+            status = self._library.run_fast(state.context, state.input_table, state.output_table)
+            del keep
+            if status:
+                self._library.check(status, self._where)
+            if self._sizes_vary:
+                results = [self._cut(state, i, array) for i, array in enumerate(results)]
+        except MemoryError as error:
+            cause = f"there is no memory for the arrays: {error}"
+            raise self._input_error("memory-exhausted", cause, "use smaller inputs") from error
+        finally:
+            self._idle.append(state)
+        return results if output_names is None else self._select(results, output_names)
+
+    def _match(self, state: _State, feeds: Mapping[str, Any]) -> list[Any] | None:
+        """The arrays, if they are as those of the last run and can be read where they are; None otherwise."""
+        arrays = []
+        table = state.inputs
+        if not state.ready or len(feeds) != len(table):
+            return None
+        try:
+            for i, name, dtype, shape, misaligned in state.expected:
+                array = feeds[name]
+                if array.dtype is not dtype or array.shape != shape:
+                    return None
+                try:
+                    address = _address(_from_buffer(array))
+                except (BufferError, TypeError):
+                    address = _read_only_address(array)
+                if address & misaligned:
+                    return None
+                table[i] = address
+                arrays.append(array)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+        return arrays
+
+    def _take(self, state: _State, feeds: Mapping[str, Any]) -> list[np.ndarray[Any, Any]]:
+        """Checks, copies where need be, and binds any inputs; the arrays that must live until the run is over."""
+        arrays = self._check_inputs(feeds)
+        shapes = [shape for _, _, _, shape, _ in state.expected]
+        if not state.ready or [array.shape for array in arrays] != shapes:
+            self._bind(state, arrays)
+        for i, array in enumerate(arrays):
+            state.inputs[i] = array.__array_interface__["data"][0]
+        return arrays
+
+    def _check_inputs(self, feeds: Mapping[str, Any]) -> list[np.ndarray[Any, Any]]:
+        known = self._input_index
+        if missing := [name for name in known if name not in feeds]:
+            raise self._input_error("input-name", f"no array for input {missing[0]!r}")
+        if unknown := [name for name in feeds if name not in known]:
+            names = ", ".join(known) or "none"
+            raise self._input_error(
+                "input-name", f"there is no input {unknown[0]!r}", f"the inputs are: {names}"
+            )
+        return [
+            self._check_dtype(port, dtype, np.asarray(feeds[port.name]))
+            for port, dtype in zip(self._inputs, self._input_dtypes, strict=True)
+        ]
+
+    def _check_dtype(
+        self, port: Port, dtype: np.dtype[Any], array: np.ndarray[Any, Any]
+    ) -> np.ndarray[Any, Any]:
+        """`array`, dense and aligned, if its dtype is the port's."""
+        if array.dtype != dtype:
+            stands_in = dtype.name != port.dtype
+            same = array.dtype.name.replace("_", "") == port.dtype and array.dtype.itemsize == dtype.itemsize
+            if not (stands_in and same):
+                wanted = f"{dtype.name} (the bits of {port.dtype})" if stands_in else port.dtype
+                cause = f"input {port.name!r} is {array.dtype} instead of {wanted}"
+                raise self._input_error("input-dtype", cause, f"convert it with astype({dtype.name!r})")
+        dense = np.require(array, requirements=["C", "A"])
+        return dense if dense.dtype == dtype else dense.view(dtype)
+
+    def _bind(self, state: _State, arrays: list[np.ndarray[Any, Any]]) -> None:
+        sizes = self._symbol_sizes(arrays)
+        total = sum(array.ndim for array in arrays)
+        dims = (ctypes.c_int64 * total)(*(size for array in arrays for size in array.shape))
+        bounds = state.bounds
+        state.ready = False
+        if bounds is None or any(size > bound for size, bound in zip(sizes, bounds, strict=True)):
+            self._create(state, sizes)
+        self._library.check(self._library.bind(state.context, dims), self._where)
+        state.expected = [
+            (i, port.name, dtype, array.shape, min(dtype.alignment, 16) - 1)
+            for i, (port, dtype, array) in enumerate(
+                zip(self._inputs, self._input_dtypes, arrays, strict=True)
+            )
+        ]
+        state.made = [(i, self._bound_shape(state, i), dtype) for i, dtype in enumerate(self._output_dtypes)]
+        state.ready = True
+
+    def _symbol_sizes(self, arrays: list[np.ndarray[Any, Any]]) -> tuple[int, ...]:
+        """The size of each symbol; 0 for those that no input names."""
+        sizes: dict[int, tuple[int, str]] = {}
+        for port, dims, array in zip(self._inputs, self._input_dims, arrays, strict=True):
+            if array.ndim != len(dims):
+                cause = f"input {port.name!r} has {array.ndim} dimensions instead of {len(dims)}"
+                raise self._input_error("input-rank", cause, f"its shape is {_show(port.shape)}")
+            for axis, (size, wanted) in enumerate(zip(array.shape, dims, strict=True)):
+                if wanted < 0:
+                    known, by = sizes.setdefault(-1 - wanted, (size, port.name))
+                    if known != size:
+                        cause = f"{self._symbols[-1 - wanted]!r} is {known} in input {by!r} and {size} in {port.name!r}"
+                        raise self._input_error("input-shape", cause)
+                elif size != wanted:
+                    cause = f"input {port.name!r} has the shape {_show(array.shape)}; axis {axis} must be {wanted}"
+                    raise self._input_error("input-shape", cause, f"its shape is {_show(port.shape)}")
+        return tuple(sizes.get(k, (0, ""))[0] for k in range(len(self._symbols)))
+
+    def _create(self, state: _State, sizes: tuple[int, ...]) -> None:
+        """Gives `state` a new context with room for `sizes` and for the sizes of all runs before.
+
+        A size that outgrows its bound again gets half as much room on top, so that a size growing step by step does not
+        make a context at each step; where that is too much memory, it gets what it needs.
+        """
+        with self._growing:
+            before = self._bounds
+            exact = sizes if before is None else tuple(map(max, sizes, before))
+            ample = exact
+            if before is not None:
+                pairs = zip(sizes, before, strict=True)
+                ample = tuple(max(size, bound * 3 // 2) if size > bound else bound for size, bound in pairs)
+            self._discard(state)
+            made = ctypes.c_void_p()
+            for bounds in (ample, exact, sizes):
+                table = (ctypes.c_int64 * len(bounds))(*bounds)
+                status = self._library.context_create(self._model, table, ctypes.byref(made))
+                if status == c.OK:
+                    break
+            self._library.check(status, self._where)
+            state.context, state.bounds = made, bounds
+            self._bounds = bounds
+        if self._threads != 1:
+            self._library.check(self._library.context_set_threads(made, self._threads), self._where)
+
+    def _discard(self, state: _State) -> None:
+        self._library.check(self._library.context_destroy(state.context), self._where)
+        state.context, state.bounds = ctypes.c_void_p(), None
+
+    def _bound_shape(self, state: _State, index: int) -> tuple[int, ...]:
+        info = c.TensorInfo(struct_size=ctypes.sizeof(c.TensorInfo))
+        status = self._library.bound_output_info(state.context, index, ctypes.byref(info))
+        self._library.check(status, self._where)
+        return tuple(info.dims[: info.rank])
+
+    def _cut(self, state: _State, index: int, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The part of an output that the last run filled."""
+        shape = self._bound_shape(state, index)
+        return array if shape == array.shape else array.reshape(-1)[: _elements(shape)].reshape(shape).copy()
+
+    def _select(
+        self, results: list[np.ndarray[Any, Any]], names: Sequence[str]
+    ) -> list[np.ndarray[Any, Any]]:
+        index = self._output_index
+        if unknown := [name for name in names if name not in index]:
+            raise IngotError(
+                "output-name",
+                f"there is no output {unknown[0]!r}",
+                where=self._where,
+                remedy=f"the outputs are: {', '.join(index)}",
+            )
+        return [results[index[name]] for name in names]
+
+    def _check_ports(self, ports: list[Port], kind: str) -> list[tuple[int, ...]]:
+        """The dimensions of the library's inputs or outputs, which must be the manifest's."""
+        count = getattr(self._library, f"{kind}_count")(self._model)
+        ask = getattr(self._library, f"{kind}_info")
+        dims = []
+        for i in range(count):
+            info = c.TensorInfo(struct_size=ctypes.sizeof(c.TensorInfo))
+            self._library.check(ask(self._model, i, ctypes.byref(info)), self._where)
+            dims.append(tuple(info.dims[: info.rank]))
+            port = ports[i] if count == len(ports) else None
+            if not port or DTYPES[port.dtype].number != info.dtype or len(port.shape) != info.rank:
+                raise _damaged(self._where, f"the manifest and the library disagree on {kind} {i}")
+        return dims
+
+    def _input_error(self, code: str, cause: str, remedy: str = "") -> IngotError:
+        return IngotError(code, cause, where=self._where, remedy=remedy)
+
+
+def _release(library: c.Library, model: ctypes.c_void_p, idle: list[_State]) -> None:
+    for state in idle:
+        library.context_destroy(state.context)
+    library.close(model)
+
+
+def _read_only_address(array: Any) -> int:
+    """Where the data of a dense array is; ValueError for anything else."""
+    if not isinstance(array, np.ndarray) or not array.flags.c_contiguous:
+        raise ValueError
+    return int(array.__array_interface__["data"][0])
+
+
+def _show(shape: Sequence[int | str]) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"
+
+
+def _elements(shape: Sequence[int]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def _damaged(where: str | Path, cause: str) -> IngotError:
+    return IngotError("package-damaged", cause, where=str(where), remedy="compile the model again")
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        cause = f"there is no package: {error.strerror}"
+        remedy = "give the folder that ingot compile wrote"
+        raise IngotError("package-not-found", cause, where=str(path), remedy=remedy) from error
+    try:
+        manifest = json.loads(text)
+    except ValueError as error:
+        raise _damaged(path, f"the manifest is no JSON: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        version = manifest.get("format") if isinstance(manifest, dict) else None
+        raise IngotError(
+            "package-format",
+            f"the package has format {version!r}, this version of ingot reads {FORMAT}",
+            where=str(path),
+            remedy="compile the model again",
+        )
+    name = manifest.get("name")
+    if not isinstance(name, str) or not name.isidentifier() or not isinstance(manifest.get("files"), dict):
+        raise _damaged(path, "the manifest lacks the name or the files")
+    return manifest
+
+
+def _check_files(folder: Path, manifest: dict[str, Any], library: Path) -> str:
+    """Checks the library's hash and the size of the weights; gives the hash."""
+    files = manifest["files"]
+    if library.name not in files:
+        raise IngotError(
+            "package-format",
+            f"the package holds no {library.name}, so it cannot be run from here",
+            where=str(folder),
+            remedy="compile the model with --emit library",
+        )
+    try:
+        digest = hashlib.sha256(library.read_bytes()).hexdigest()
+    except OSError as error:
+        raise _damaged(library, f"the library cannot be read: {error.strerror}") from error
+    if digest != files[library.name]:
+        raise _damaged(library, "the library differs from the one that was compiled")
+    weights = folder / f"{manifest['name']}.weights"
+    if weights.name in files:
+        memory = manifest.get("memory")
+        wanted = memory.get("weights_bytes") if isinstance(memory, dict) else None
+        size = weights.stat().st_size if weights.exists() else None
+        if size is None or (isinstance(wanted, int) and size != wanted + WEIGHTS_HEADER):
+            cause = "the weights are missing" if size is None else f"the weights have {size} bytes"
+            raise _damaged(weights, cause)
+    return digest
+
+
+def _ports(manifest: dict[str, Any], key: str, folder: Path) -> list[Port]:
+    try:
+        ports = [Port(port["name"], port["dtype"], tuple(port["shape"])) for port in manifest[key]]
+        packed = [port for port in ports if DTYPES[port.dtype].bits < 8]
+    except (KeyError, TypeError) as error:
+        raise _damaged(folder, f"the manifest's {key} make no sense: {error}") from error
+    if packed:
+        cause = f"{packed[0].name!r} has elements of four bits, which Python cannot pass"
+        raise IngotError("unsupported", cause, where=str(folder), remedy="use the C interface")
+    return ports

@@ -1,0 +1,1 @@
+"""Kernel IR -> kernel IR: fusion, layout, tiling, memory."""

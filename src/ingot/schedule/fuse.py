@@ -1,0 +1,286 @@
+"""Fusion: producers inlined into their consumers, elementwise consumers made epilogues, copies made regions.
+
+Works on logical indices, before any layout is chosen, so a transpose between two operations costs nothing here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ingot.ir.index import Ix, Var, ix, nonnegative, product, substitute
+from ingot.ir.nodes import Const, Index, Op, Read, Value, reindex, rewrite, walk
+from ingot.ir.ops import OPS
+from ingot.ir.program import Dense, Fill, Map, MatMul, Operation, Program, Recurrent, Reduce, Row, Tensor
+
+BLOCK = 16
+"""Channels that stay together in every layout; index expressions must be affine inside such a run."""
+
+
+def fuse(program: Program) -> Program:
+    """Apply the rewrites until nothing changes. Mutates and returns the program."""
+    eliminate_dead(program)
+    while inline_maps(program) + fuse_epilogues(program):
+        eliminate_dead(program)
+    place_copies(program)
+    eliminate_dead(program)
+    return program
+
+
+def eliminate_dead(program: Program) -> int:
+    """Drop operations whose output nothing reads."""
+    live: set[Tensor] = {t.root()[0] for t in program.outputs}
+    kept: list[Operation] = []
+    for operation in reversed(program.operations):
+        written = [operation.output, *(operation.last if isinstance(operation, Recurrent) else ())]
+        if any(t.root()[0] in live for t in written):
+            kept.append(operation)
+            live |= {t.root()[0] for t in operation.inputs()}
+    dropped = len(program.operations) - len(kept)
+    program.operations = kept[::-1]
+    return dropped
+
+
+def _is_movement(value: Value) -> bool:
+    """Whether a value is one element of a tensor, or a literal."""
+    return isinstance(value, Read | Const | Index)
+
+
+def _domain(operation: Operation) -> Ix:
+    over = operation.over if isinstance(operation, Reduce) else ()
+    return product(v.extent for v in (*operation.axes, *over))
+
+
+def inline_maps(program: Program) -> int:
+    """Replace reads of a Map's output by its expression, where that repeats no work."""
+    uses = program.uses()
+    outputs = set(program.outputs)
+    regions = {o.output.root()[0] for o in program.operations if o.output.region is not None}
+    gone: set[Operation] = set()
+    for producer in program.operations:
+        tensor = producer.output
+        if type(producer) is not Map or tensor.kind != "temp" or tensor.region is not None:
+            continue
+        consumers = uses.get(tensor, [])
+        if tensor in outputs or tensor in regions or not consumers or any(c in gone for c in consumers):
+            continue
+        if all(_can_inline(producer, c) for c in consumers) and (len(consumers) == 1 or _is_movement(producer.finish)):
+            for consumer in consumers:
+                _inline(producer, consumer)
+                for read in producer.inputs():
+                    users = uses.setdefault(read, [])
+                    if consumer not in users:
+                        users.append(consumer)
+                    if producer in users:
+                        users.remove(producer)
+            gone.add(producer)
+    program.operations = [o for o in program.operations if o not in gone]
+    return len(gone)
+
+
+def _can_inline(producer: Map, consumer: Operation) -> bool:
+    tensor = producer.output
+    if any(t is tensor for t, _ in consumer.guard) or isinstance(consumer, Recurrent | Fill):
+        return False
+    if producer.guard != consumer.guard[: len(producer.guard)]:
+        return False
+    movement = _is_movement(producer.finish)
+    if isinstance(consumer, Dense) and consumer.x is tensor:
+        return isinstance(producer.finish, Read) and _stays_affine(producer, consumer)
+    if isinstance(consumer, MatMul):
+        in_operands = any(
+            isinstance(n, Read) and n.tensor is tensor for v in (consumer.a, consumer.b) for n in walk(v)
+        )
+        if in_operands:
+            return isinstance(producer.finish, Read)
+    if isinstance(consumer, Dense) and not movement:
+        return False
+    if movement:
+        return True
+    if len(_indices(consumer, tensor)) != 1:
+        return False
+    return nonnegative(product(tensor.shape) - _domain(consumer))
+
+
+def _indices(operation: Operation, tensor: Tensor) -> set[tuple[Ix, ...]]:
+    return {r.index for r in operation.reads() if r.tensor is tensor}
+
+
+def _stays_affine(producer: Map, consumer: Dense) -> bool:
+    """Whether the inlined read keeps runs of BLOCK channels and rows of positions affine."""
+    assert isinstance(producer.finish, Read)
+    new = _composed(producer, consumer.x_index)
+    outer, inner = Var("outer", None), Var("inner", ix(BLOCK))
+    channel = consumer.channel
+    extent = channel.extent
+    assert extent is not None
+    whole = extent.is_const and extent.value <= BLOCK
+    split = {channel: ix(inner) if whole else ix(outer) * BLOCK + ix(inner)}
+    last = [a for i, a in enumerate(consumer.axes) if i != consumer.feature][-1:]
+    for component in new:
+        run = substitute(component, split).split(inner)
+        if run is None:
+            return False
+        if any(component.split(axis) is None for axis in last):
+            return False
+    return True
+
+
+def _composed(producer: Map, index: tuple[Ix, ...]) -> tuple[Ix, ...]:
+    assert isinstance(producer.finish, Read)
+    mapping = dict(zip(producer.axes, index, strict=True))
+    return reindex(producer.finish, mapping).index  # type: ignore[union-attr]
+
+
+def _inline(producer: Map, consumer: Operation) -> None:
+    tensor = producer.output
+    consumer.nodes = tuple(dict.fromkeys((*producer.nodes, *consumer.nodes)))
+    if isinstance(consumer, Dense) and consumer.x is tensor:
+        assert isinstance(producer.finish, Read)
+        consumer.x_index = _composed(producer, consumer.x_index)
+        consumer.x = producer.finish.tensor
+    consumer.transform(lambda v: _replace(v, producer))
+
+
+def _replace(value: Value, producer: Map) -> Value:
+    made: dict[tuple[Ix, ...], Value] = {}
+
+    def index(e: Ix) -> Ix:
+        return substitute(e, {}, lambda v: _replace(v, producer))  # type: ignore[arg-type,return-value]
+
+    def leaf(node: Value) -> Value | None:
+        if isinstance(node, Read):
+            at = tuple(index(i) for i in node.index)
+            if node.tensor is not producer.output:
+                return replace(node, index=at)
+            if at not in made:
+                made[at] = reindex(producer.finish, dict(zip(producer.axes, at, strict=True)))
+            return made[at]
+        if isinstance(node, Index):
+            return replace(node, index=index(node.index))
+        return None
+
+    return rewrite(value, leaf)
+
+
+def fuse_epilogues(program: Program) -> int:
+    """Let the operation that computes a tensor also do the one Map that consumes it."""
+    uses = program.uses()
+    producers = {o.output: o for o in program.operations}
+    position = {o: i for i, o in enumerate(program.operations)}
+    outputs, count = set(program.outputs), 0
+    gone: set[Operation] = set()
+    for i, consumer in enumerate(program.operations):
+        if type(consumer) is not Map:
+            continue
+        best: tuple[Operation, dict[Var, Ix]] | None = None
+        for tensor in consumer.inputs():
+            producer = producers.get(tensor)
+            if producer is None or producer in gone or tensor in outputs or tensor.region is not None:
+                continue
+            if not isinstance(producer, Dense | Reduce | Row | MatMul) or producer.guard != consumer.guard:
+                continue
+            if uses[tensor] != [consumer] or any(t is tensor for t, _ in consumer.guard):
+                continue
+            mapping = _matching_axes(producer, consumer)
+            if mapping is not None and (best is None or position[producer] > position[best[0]]):
+                best = producer, mapping
+        if best is None:
+            continue
+        producer, mapping = best
+        program.operations[i] = _absorb(producer, consumer, mapping)
+        producers[consumer.output] = program.operations[i]
+        position[program.operations[i]] = i
+        for users in uses.values():
+            users[:] = [program.operations[i] if u is consumer or u is producer else u for u in users]
+        gone.add(producer)
+        count += 1
+    program.operations = [o for o in program.operations if o not in gone]
+    return count
+
+
+def _matching_axes(producer: Operation, consumer: Map) -> dict[Var, Ix] | None:
+    """How the producer's axes are the consumer's, if both run over the same elements in the same order."""
+    indices = _indices(consumer, producer.output)
+    if len(indices) != 1:
+        return None
+    (index,) = indices
+    one = ix(1)
+    used = [i for i, d in zip(index, producer.output.shape, strict=True) if d != one]
+    axes = [ix(a) for a in consumer.axes if a.extent != one]
+    if used != axes:
+        return None
+    if isinstance(producer, Dense | MatMul | Row) and producer.output.shape != consumer.output.shape:
+        return None
+    if len(index) == len(consumer.axes) and producer.output.shape == consumer.output.shape:
+        index = tuple(map(ix, consumer.axes))
+    return dict(zip(producer.axes, index, strict=True))
+
+
+def _absorb(producer: Operation, consumer: Map, mapping: dict[Var, Ix]) -> Operation:
+    finished = reindex(producer.finish, mapping)
+    tensor = producer.output
+
+    def leaf(node: Value) -> Value | None:
+        return finished if isinstance(node, Read) and node.tensor is tensor else None
+
+    finish = rewrite(consumer.finish, leaf)
+    changes: dict[str, object] = {
+        name: reindex(value, mapping) for name, value in producer.values().items() if name != "finish"
+    }
+    if isinstance(producer, Dense):
+        changes["x_index"] = tuple(substitute(i, mapping) for i in producer.x_index)
+    if isinstance(producer, Row):
+        renamed = {old: new for old, new in zip(producer.axes, consumer.axes, strict=True)}
+        changes["over"] = tuple(renamed[v] for v in producer.over)
+    nodes = tuple(dict.fromkeys((*producer.nodes, *consumer.nodes)))
+    return replace(producer, output=consumer.output, axes=consumer.axes, finish=finish, nodes=nodes, **changes)  # type: ignore[arg-type]
+
+
+def place_copies(program: Program) -> int:
+    """Where a tensor is copied whole into a region or an output, let its producer write there at once."""
+    producers: dict[Tensor, list[Operation]] = {}
+    for operation in program.operations:
+        producers.setdefault(operation.output, []).append(operation)
+    gone = set()
+    for operation in program.operations:
+        if type(operation) is not Map or not isinstance(operation.finish, Read):
+            continue
+        source, target = operation.finish.tensor, operation.output
+        if operation.finish.index != tuple(map(ix, operation.axes)) or source.shape != target.shape:
+            continue
+        if source.kind != "temp" or source.region is not None or source.dtype != target.dtype:
+            continue
+        if any(o.guard != operation.guard for o in producers.get(source, [])):
+            continue
+        whole, origin = target.root()
+        if not _writable_region(whole, origin, target.shape, producers.get(source, [])):
+            continue
+        source.region = (target, tuple(ix(0) for _ in target.shape))
+        gone.add(operation)
+    program.operations = [o for o in program.operations if o not in gone]
+    return len(gone)
+
+
+def _writable_region(
+    whole: Tensor, origin: tuple[Ix, ...], shape: tuple[Ix, ...], makers: list[Operation]
+) -> bool:
+    """Whether a producer can write the region in any layout the whole may get."""
+    if whole.kind == "output" and whole.rank >= 3 and any(isinstance(o, Dense) for o in makers):
+        return False
+    blockable = {1, whole.rank - 1} if whole.rank > 2 else {whole.rank - 1}
+    for axis in blockable:
+        if axis >= whole.rank or shape[axis] == whole.shape[axis]:
+            continue
+        end = origin[axis] + shape[axis]
+        last = end == whole.shape[axis]
+        for edge in (origin[axis],) if last else (origin[axis], end):
+            if not (edge.is_const and edge.value % 8 == 0) and not (axis == whole.rank - 1 and whole.rank == 4):
+                return False
+    return True
+
+
+def needs(value: Value) -> int:
+    """A rough cost of a value in cycles a vector."""
+    return sum(OPS[n.name].cost for n in walk(value) if isinstance(n, Op))
+
+

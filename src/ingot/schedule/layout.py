@@ -1,0 +1,194 @@
+"""Where each tensor's elements lie: row-major, or blocked by a vector of channels, chosen per tensor.
+
+Inputs and outputs of the model are row-major. What a Dense writes is blocked along its features, and elementwise,
+window and row operations keep the layout of what they read, so conversions are needed only at the model's ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ingot.ir.index import Ix, ix, product
+from ingot.ir.nodes import Read
+from ingot.ir.program import Dense, Fill, Map, MatMul, Operation, Program, Recurrent, Reduce, Row, Tensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """order: the axes from outermost to innermost. block: how many elements of axis `blocked` lie together, innermost.
+
+    pitch: the innermost axis of a row-major tensor is rounded up to a multiple of this.
+    """
+
+    order: tuple[int, ...]
+    blocked: int | None = None
+    block: int = 1
+    pitch: int = 1
+
+    def extents(self, shape: Sequence[Ix]) -> list[Ix]:
+        """The physical extents, in order, the block last where there is one."""
+        dims = [shape[a].ceildiv(self.block) if a == self.blocked else shape[a] for a in self.order]
+        if self.blocked is not None:
+            dims.append(ix(self.block))
+        elif self.pitch > 1 and dims:
+            dims[-1] = dims[-1].ceildiv(self.pitch) * self.pitch
+        return dims
+
+    def offset(self, index: Sequence[Ix], shape: Sequence[Ix]) -> Ix:
+        """The position of an element, in elements from the start."""
+        at = ix(0)
+        extents = self.extents(shape)
+        for axis, extent in zip(self.order, extents, strict=False):
+            at = at * extent + (index[axis] // self.block if axis == self.blocked else index[axis])
+        if self.blocked is not None:
+            at = at * self.block + index[self.blocked] % self.block
+        return at
+
+    def size(self, shape: Sequence[Ix]) -> Ix:
+        """How many elements the storage holds, padding included."""
+        return product(self.extents(shape))
+
+    def describe(self) -> str:
+        """Such as "0,1,2,3" or "0,1/16,2,3,16"."""
+        parts = [f"{a}/{self.block}" if a == self.blocked else str(a) for a in self.order]
+        if self.blocked is not None:
+            parts.append(str(self.block))
+        return ",".join(parts)
+
+
+def row_major(rank: int, pitch: int = 1) -> Layout:
+    return Layout(tuple(range(rank)), pitch=pitch)
+
+
+def blocked_by(rank: int, axis: int, block: int) -> Layout:
+    """Blocked along an axis; a last axis is moved before the one before it, so that rows stay apart by one block."""
+    order = list(range(rank))
+    if axis == rank - 1 and rank > 1:
+        order[-2:] = [axis, rank - 2]
+    return Layout(tuple(order), axis, block)
+
+
+def natural_block(channels: Ix, lanes: int) -> int:
+    """How many channels to keep together: a vector, or half of one where that wastes less."""
+    half = max(lanes // 2, 4)
+    if channels.is_const and 0 < channels.value % lanes <= half and lanes > 4:
+        return half
+    return lanes
+
+
+def assign(program: Program, lanes: int) -> dict[Tensor, Layout]:
+    """A layout for every tensor that owns storage."""
+    layouts: dict[Tensor, Layout] = {}
+    edges = _region_edges(program)
+    for tensor in program.inputs + program.outputs:
+        layouts[tensor] = row_major(tensor.rank)
+    first_readers = _first_dense_readers(program)
+    wide = _matrix_operands(program)
+    for operation in program.operations:
+        for tensor in operation.inputs():
+            if tensor.kind == "const":
+                layouts.setdefault(tensor, row_major(tensor.rank))
+        if isinstance(operation, Fill):
+            continue
+        extra = operation.last if isinstance(operation, Recurrent) else ()
+        for tensor in (operation.output, *extra):
+            root = tensor.root()[0]
+            if root not in layouts:
+                layouts[root] = _choose(operation, tensor, layouts, lanes, edges, first_readers, wide)
+    for operation in program.operations:
+        layouts.setdefault(operation.output.root()[0], row_major(operation.output.rank))
+    return layouts
+
+
+def _region_edges(program: Program) -> dict[Tensor, dict[int, set[Ix]]]:
+    """Where regions start inside each whole, by axis."""
+    edges: dict[Tensor, dict[int, set[Ix]]] = {}
+    for operation in program.operations:
+        root, origin = operation.output.root()
+        if root is not operation.output:
+            for axis, at in enumerate(origin):
+                edges.setdefault(root, {}).setdefault(axis, set()).update({at})
+                end = at + operation.output.shape[axis]
+                if end != root.shape[axis]:
+                    edges[root][axis].add(end)
+    return edges
+
+
+def _first_dense_readers(program: Program) -> set[Tensor]:
+    """Tensors of few channels that a convolution reads: best kept interleaved, channels innermost."""
+    found = set()
+    for operation in program.operations:
+        if isinstance(operation, Dense) and len(operation.taps) == 2:
+            root = operation.x.root()[0]
+            if root.rank == 4 and root.shape[1].is_const and 1 < root.shape[1].value <= 4:
+                found.add(root)
+    return found
+
+
+def _matrix_operands(program: Program) -> set[Tensor]:
+    """Tensors that a MatMul reads or writes: row-major, in rows of whole vectors."""
+    found = set()
+    for operation in program.operations:
+        if isinstance(operation, MatMul):
+            found.add(operation.output.root()[0])
+    return found
+
+
+def _choose(
+    operation: Operation,
+    tensor: Tensor,
+    layouts: dict[Tensor, Layout],
+    lanes: int,
+    edges: dict[Tensor, dict[int, set[Ix]]],
+    interleaved: set[Tensor],
+    matrices: set[Tensor],
+) -> Layout:
+    root = tensor.root()[0]
+    if root in interleaved:
+        return Layout((0, 2, 3, 1))
+    if root in matrices and isinstance(operation, MatMul | Row):
+        return row_major(root.rank, lanes)
+    axis: int | None = None
+    if isinstance(operation, Dense):
+        axis = operation.feature
+    elif isinstance(operation, Map | Reduce | Row):
+        axis = _inherited_axis(operation, layouts)
+    if axis is None:
+        return row_major(root.rank)
+    if axis == root.rank - 1 and root.rank > 2 and not isinstance(operation, Dense):
+        like = [layouts.get(r.tensor.root()[0]) for r in operation.reads()]
+        if not any(k is not None and k.blocked == axis for k in like):
+            return row_major(root.rank)
+    block = natural_block(root.shape[axis], lanes)
+    for edge in edges.get(root, {}).get(axis, set()):
+        while block > 1 and not (edge.is_const and edge.value % block == 0):
+            block //= 2
+    if block < 4 or (root.shape[axis].is_const and root.shape[axis].value < 3):
+        return row_major(root.rank)
+    return blocked_by(root.rank, axis, block)
+
+
+def _inherited_axis(operation: Map | Reduce | Row, layouts: dict[Tensor, Layout]) -> int | None:
+    """The output axis that walks the blocked axis of the largest blocked tensor read."""
+    best: tuple[int, int] | None = None
+    for value in operation.values().values():
+        for read in _reads(value):
+            layout = layouts.get(read.tensor.root()[0])
+            if layout is None or layout.blocked is None:
+                continue
+            at = read.index[layout.blocked]
+            for axis, variable in enumerate(operation.axes):
+                split = at.split(variable)
+                if split is not None and split[0] == 1 and split[1].is_const and split[1].value % layout.block == 0:
+                    size = product(d for d in read.tensor.shape)
+                    weight = size.value if size.is_const else 1 << 40
+                    if best is None or weight > best[0]:
+                        best = weight, axis
+    return None if best is None else best[1]
+
+
+def _reads(value: object) -> list[Read]:
+    from ingot.ir.nodes import walk
+
+    return [n for n in walk(value) if isinstance(n, Read)]  # type: ignore[arg-type]

@@ -1,0 +1,91 @@
+"""What code is compiled for: instruction set, vector width, registers, caches and compiler flags.
+
+A target starts from another and overrides what differs: `avx512` falls back to `avx2`, `avx2` to `generic`.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from ingot.errors import IngotError
+
+
+@dataclass(frozen=True)
+class Target:
+    """A machine to compile for.
+
+    name: the key in `TARGETS`. isa: the table in `ingot.isa` with the vector instructions. lanes: f32 values in a vector.
+    registers: architectural vector registers. l1, l2: bytes of data cache a core has. flags: given to clang and gcc.
+    cpu_flags: features of /proc/cpuinfo that running its code needs. fallback: the target to try where these are absent.
+    """
+
+    name: str
+    isa: str
+    lanes: int
+    registers: int
+    l1: int
+    l2: int
+    flags: tuple[str, ...]
+    cpu_flags: frozenset[str] = frozenset()
+    fallback: str | None = None
+
+
+_GENERIC = Target("generic", "generic", lanes=4, registers=16, l1=32 << 10, l2=256 << 10, flags=())
+_AVX2 = replace(
+    _GENERIC,
+    name="avx2",
+    isa="avx2",
+    lanes=8,
+    l2=512 << 10,
+    flags=("-march=haswell",),
+    cpu_flags=frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"}),
+    fallback="generic",
+)
+_AVX512 = replace(
+    _AVX2,
+    name="avx512",
+    isa="avx512",
+    lanes=16,
+    registers=32,
+    l2=1 << 20,
+    flags=("-march=skylake-avx512", "-mprefer-vector-width=512"),
+    cpu_flags=_AVX2.cpu_flags | {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"},
+    fallback="avx2",
+)
+TARGETS: dict[str, Target] = {t.name: t for t in (_GENERIC, _AVX2, _AVX512)}
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """The feature flags of this machine's first core, as the kernel names them; empty where they are not told."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return frozenset()
+    line = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), ":")
+    return frozenset(line.split(":", 1)[1].split())
+
+
+def native() -> Target:
+    """The best target that this machine can run."""
+    runnable = [t for t in TARGETS.values() if t.cpu_flags <= cpu_features()]
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return _GENERIC
+    return max(runnable, key=lambda t: t.lanes)
+
+
+def resolve(name: str) -> Target:
+    """The target called `name`; "native" is this machine's best. Raises IngotError target-unknown."""
+    if name == "native":
+        return native()
+    if name not in TARGETS:
+        raise IngotError(
+            "target-unknown",
+            f"there is no target {name!r}",
+            where="--target",
+            remedy=f"use one of: native, {', '.join(TARGETS)}",
+        )
+    return TARGETS[name]
