@@ -25,18 +25,18 @@ from ingot.runtime import DTYPES, Port, Session, load
 from ingot.runtime.library import Library
 from ingot.runtime.sources import NATIVE, native_text
 from ingot.toolchain import compile_objects, find_compiler, link_shared
+from ingot.version import __version__
 
 MODELS = Path(__file__).parent / "native"
 WEIGHTS = np.array([1, 2, 3, 4], "<f4").tobytes()
 DIGEST = hashlib.sha256(WEIGHTS).digest()
 SCALE_DIGEST = ",".join(map(str, DIGEST))
-KINDS = (
-    "float32 uint8 int8 uint16 int16 int32 int64 bool float16 float64 uint32 uint64 "
-    "complex64 complex128 bfloat16 float8e5m2"
-).split()
+KINDS = [name for name, dtype in DTYPES.items() if dtype.number <= 16 or name == "float8e5m2"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 SYSTEM_CC = shutil.which("gcc") or shutil.which("cc")
 ZIG = [sys.executable, "-m", "ziglang"]
+THREADS = {"INGOT_THREADS": "4", "TSAN_OPTIONS": "atexit_sleep_ms=0"}
+PLAIN_CC = [SYSTEM_CC] if SYSTEM_CC else [*ZIG, "cc", "-fno-sanitize=all"]
 
 PORTS: dict[str, tuple[list[Port], list[Port], list[str]]] = {
     "scale": ([Port("x", "float32", ("n", 4))], [Port("y", "float32", ("n", 4))], ["n"]),
@@ -83,15 +83,14 @@ def write_package(folder: Path, name: str, library: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INGOT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("INGOT_THREADS", "4")
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, environment: None) -> Path:
     """A folder with a package of each model, built with the default compiler."""
     folder = tmp_path_factory.mktemp("built")
@@ -128,13 +127,14 @@ def builds() -> list[Build]:
     cc = SYSTEM_CC or ""
     zig_cc = (*ZIG, "cc")
     link = (cc,) if cc else zig_cc
-    thread = (cc, "-fsanitize=thread") if cc else (*zig_cc, "-fsanitize=thread")
+    thread = (*link, "-fsanitize=thread")
+    thread_skip = ("no_allocation", "fork") if cc else ("no_allocation", "fork", "loaded")
     address = (cc, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     return [
         Build("zig", (*zig_cc, "-fno-sanitize=all"), link),
         Build("gcc", (cc,), (cc,)),
-        Build("address", address, address, skip=("no_allocation",)),
-        Build("thread", thread, thread, skip=("no_allocation", "fork")),
+        Build("address", address, address, ("no_allocation",)),
+        Build("thread", thread, thread, thread_skip),
     ]
 
 
@@ -143,7 +143,7 @@ def run_tool(command: list[str], folder: Path) -> None:
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
 
 
-@pytest.fixture(scope="session", params=builds(), ids=lambda build: build.name)
+@pytest.fixture(scope="module", params=builds(), ids=lambda build: build.name)
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Build, Path]:
     """The programs `program` and `two` of tests/native, built one way, with what they link to beside them."""
     build: Build = request.param
@@ -185,41 +185,62 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return build, folder
 
 
-CASES = (
-    "lifecycle shapes values data_dependent failing_allocator caller_memory contexts_on_threads busy_context "
-    "ranges nested fork idle no_allocation float_mode"
-).split()
+CASES = [
+    "lifecycle",
+    "shapes",
+    "values",
+    "data_dependent",
+    "failing_allocator",
+    "caller_memory",
+    "contexts_on_threads",
+    "busy_context",
+    "ranges",
+    "nested",
+    "fork",
+    "idle",
+    "no_allocation",
+    "float_mode",
+]
 
 
 def run_program(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    environment = os.environ | THREADS
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout == "well\n"
+
+
+def skip_if_forbidden(build: Build, case: str) -> None:
+    if case in build.skip:
+        pytest.skip(f"the {build.name} sanitizer of this compiler forbids what the case {case} does")
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_native(program: tuple[Build, Path], case: str) -> None:
     build, folder = program
-    if case in build.skip:
-        pytest.skip(f"the {build.name} sanitizer forbids what this case does")
+    skip_if_forbidden(build, case)
     run_program(["./program", case, "scale.weights"], folder)
+
+
+def test_native_internals(program: tuple[Build, Path]) -> None:
+    build, folder = program
+    command = [*build.link, "-std=gnu11", "-O1", "-g", *WARNINGS, f"-I{NATIVE}", str(MODELS / "internals.c")]
+    run_tool([*command, "-o", "internals", "-lpthread", "-ldl"], folder)
+    run_program(["./internals"], folder)
 
 
 def test_two_libraries_loaded_apart_share_one_pool(program: tuple[Build, Path]) -> None:
     build, folder = program
+    skip_if_forbidden(build, "loaded")
     for name in ("scale", "spread"):
-        shared = [*build.link, "-shared", "-Wl,-z,defs"] if build.name == "gcc" else [*build.link, "-shared"]
-        run_tool(
-            [*shared, f"{name}.o", "ingot_runtime.o", "-o", f"lib{name}.so", "-lpthread", "-ldl"], folder
-        )
+        made = ["-shared", f"{name}.o", "ingot_runtime.o", "-o", f"lib{name}.so", "-lpthread", "-ldl"]
+        run_tool([*build.link, *made], folder)
     run_tool([*build.link, "two_loaded.o", "-o", "two_loaded", "-ldl"], folder)
     run_program(["./two_loaded", "scale.weights", "./libscale.so", "./libspread.so"], folder)
 
 
 def test_two_libraries_of_the_default_compiler_share_one_pool(built: Path, tmp_path: Path) -> None:
-    if not SYSTEM_CC:
-        pytest.skip("there is no gcc or cc on this machine")
-    command = [SYSTEM_CC, "-DTWO_LOADED", f"-I{NATIVE}", str(MODELS / "two.c"), "-o", "two", "-ldl"]
+    command = [*PLAIN_CC, "-DTWO_LOADED", f"-I{NATIVE}", str(MODELS / "two.c"), "-o", "two", "-ldl"]
     run_tool(command, tmp_path)
     weights = str(built / "scale.ingot" / "scale.weights")
     run_program(["./two", weights, str(built / "libscale.so"), str(built / "libspread.so")], tmp_path)
@@ -271,6 +292,12 @@ def test_outputs_are_new_arrays(built: Path) -> None:
     second = session.run(None, {"x": rows(2) + 1})[0]
     np.testing.assert_array_equal(first, scaled(rows(2)))
     np.testing.assert_array_equal(second, scaled(rows(2) + 1))
+
+
+def test_the_header_has_the_version_of_the_package() -> None:
+    parts = __version__.split(".")
+    number = int(parts[0]) * 10000 + int(parts[1]) * 100 + int(parts[2])
+    assert f"#define INGOT_VERSION {number}\n" in native_text("ingot.h")
 
 
 def test_what_a_session_tells(built: Path) -> None:
@@ -447,7 +474,7 @@ def test_python_threads_share_a_session(built: Path) -> None:
         try:
             for i in range(150):
                 x = np.full(200 + seed * 50 + i, seed, np.float32)
-                y, total = session.run(None, {"x": x, "steps": np.array(1)})
+                y, _ = session.run(None, {"x": x, "steps": np.array(1)})
                 if not np.array_equal(y, x * np.float32(0.75) + 1) or y.shape != x.shape:
                     wrong.append((seed, i))
         except Exception as error:
@@ -473,7 +500,7 @@ def test_a_forked_process_runs_the_session(built: Path) -> None:
         "if child == 0: os._exit(not same)\n"
         "assert same and os.waitpid(child, 0)[1] == 0\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=os.environ | THREADS)
 
 
 def test_a_dropped_session_gives_everything_back(copy_of: Callable[[str], Path]) -> None:
@@ -701,14 +728,12 @@ def test_odd_names_stay_inside_comments_and_identifiers(tmp_path: Path) -> None:
     run_tool([*ZIG, "cc", "-std=c11", *WARNINGS, "-c", "example.c", "-o", "example.o"], tmp_path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def examples(built: Path) -> Path:
-    if not SYSTEM_CC:
-        pytest.skip("there is no gcc or cc on this machine")
     for name in PORTS:
         folder = built / f"{name}.ingot"
         run_tool(
-            [SYSTEM_CC, *WARNINGS, "-Wpedantic", "example.c", "-L.", f"-l{name}", "-o", "example"], folder
+            [*PLAIN_CC, *WARNINGS, "-Wpedantic", "example.c", "-L.", f"-l{name}", "-o", "example"], folder
         )
     return built
 

@@ -27,7 +27,9 @@ def main() -> None:
     error = np.abs(got.astype(np.float64) - erf(x.astype(np.float64)))
     print("ERF_SMALL =", [float(np.float32(c)) for c in small])
     print("ERF_LARGE =", [float(np.float32(c)) for c in large])
-    print(f"erf: largest absolute error {error.max():.2e}, relative {np.max(error / erf(x.astype(np.float64))):.2e}")
+    print(
+        f"erf: largest absolute error {error.max():.2e}, relative {np.max(error / erf(x.astype(np.float64))):.2e}"
+    )
 
 
 if __name__ == "__main__":

@@ -5,26 +5,28 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import onnx
 import onnx_ir
 
-from ingot import toolchain
-from ingot.debug import dump_folder, level
+from ingot import debug, toolchain
+from ingot.dump import Trace
 from ingot.emit.example import render_example
 from ingot.emit.header import render_header
-from ingot.emit.model import HEADER, Emitted, Step, emit
+from ingot.emit.model import HEADER, Emitted, Step
+from ingot.emit.model import emit as write_c
 from ingot.emit.package import Package
 from ingot.errors import IngotError
 from ingot.frontends import load_model
 from ingot.graph.pipeline import optimize
 from ingot.ir.index import show
 from ingot.ir.program import Dense, MatMul, Program, Tensor
+from ingot.ir.show import show_program
 from ingot.ir.verify import verify
 from ingot.kernels.select import build
 from ingot.lower import lowering
@@ -66,10 +68,18 @@ def compile(
     Raises IngotError; nothing is written but the build cache.
     """
     if precision != "f32":
-        raise IngotError("option-invalid", f"precision {precision!r} is not supported", where="precision", remedy="use f32")
+        raise IngotError(
+            "option-invalid", f"precision {precision!r} is not supported", where="precision", remedy="use f32"
+        )
     if emit not in ("library", "static", "source"):
-        raise IngotError("option-invalid", f"there is no output form {emit!r}", where="emit", remedy="use library, static or source")
-    stages = _Stages(progress)
+        raise IngotError(
+            "option-invalid",
+            f"there is no output form {emit!r}",
+            where="emit",
+            remedy="use library, static or source",
+        )
+    trace = Trace()
+    stages = _Stages(progress, trace)
     chosen = resolve(target)
     compiler = None if emit == "source" else toolchain.find_compiler(cc)
     with stages("load"):
@@ -79,27 +89,32 @@ def compile(
     with stages("optimise graph"):
         optimize(graph)
         after = sum(1 for _ in graph.graph.all_nodes())
+        trace.model("optimised", graph)
     with stages("lower"):
         program = lowering.lower(graph, label)
+        _after("lower", program, trace)
     with stages("fuse"):
         fuse(program)
         verify(program)
+        _after("fuse", program, trace)
     with stages("layout"):
         layouts = layout.assign(program, chosen.lanes)
         rearrange(program, layouts, chosen)
+        _after("layout", program, trace, layouts)
     with stages("kernels"):
         steps = _kernels(program, layouts, chosen, stages)
     with stages("memory"):
         memory = plan(program, layouts)
     with stages("emit"):
-        emitted = _emit(program, steps, memory, chosen)
-    _dump(emitted)
+        emitted = write_c(program, steps, memory, chosen, __version__)
     with stages("build"):
-        files = _build(program, emitted, compiler, chosen, emit, stages)
+        files = _build(program, emitted, compiler, chosen, emit, stages, trace)
     return _package(program, graph, emitted, memory, chosen, files, before, after, stages)
 
 
-def check(model: str | Path | onnx.ModelProto | onnx_ir.Model, target: str = "native") -> lowering.CheckReport:
+def check(
+    model: str | Path | onnx.ModelProto | onnx_ir.Model, target: str = "native"
+) -> lowering.CheckReport:
     """Everything in a model that cannot be compiled, at once. Raises IngotError only where it cannot be read."""
     resolve(target)
     graph = load_model(model)
@@ -112,6 +127,7 @@ class _Stages:
     """Times the stages and tells of progress."""
 
     progress: Progress | None
+    trace: Trace
     seconds: dict[str, float] = field(default_factory=dict)
     current: str = ""
 
@@ -123,8 +139,7 @@ class _Stages:
         yield
         self.seconds[stage] = time.perf_counter() - start
         self.tell(1, 1)
-        if level() >= 1:
-            print(f"ingot: {stage}: {self.seconds[stage]:.3f} s")
+        self.trace.say(1, f"{stage}: {self.seconds[stage]:.3f} s")
 
     def tell(self, done: int, total: int) -> None:
         if self.progress is not None:
@@ -141,54 +156,82 @@ def _stem(model: object, graph: onnx_ir.Model) -> str:
     return Path(model).stem if isinstance(model, str | Path) else graph.graph.name or "model"
 
 
-def _kernels(program: Program, layouts: Mapping[Tensor, layout.Layout], target: Target, stages: _Stages) -> list[Step]:
+def _kernels(
+    program: Program, layouts: Mapping[Tensor, layout.Layout], target: Target, stages: _Stages
+) -> list[Step]:
     steps = []
     for i, operation in enumerate(program.operations):
         try:
             steps.append(Step(operation, build(operation, layouts, target)))
         except (AssertionError, KeyError, ValueError) as error:
             raise IngotError(
-                "internal", f"no kernel for this {type(operation).__name__}: {error!r}", where=", ".join(operation.nodes),
+                "internal",
+                f"no kernel for this {type(operation).__name__}: {error!r}",
+                where=", ".join(operation.nodes),
                 remedy="report this model, please",
             ) from error
         stages.tell(i + 1, len(program.operations))
     return steps
 
 
-def _emit(program: Program, steps: Sequence[Step], memory: Plan, target: Target) -> Emitted:
-    return emit(program, steps, memory, target, __version__, embed=False)
-
-
-def _dump(emitted: Emitted) -> None:
-    folder = dump_folder()
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in emitted.sources.items():
-            (folder / name).write_text(text)
+def _after(
+    stage: str, program: Program, trace: Trace, layouts: Mapping[Tensor, layout.Layout] | None = None
+) -> None:
+    if debug.verify():
+        verify(program)
+    if trace.folder is not None or trace.level >= 5:
+        trace.text(stage, show_program(program, layouts))
+    for tensor, chosen in (layouts or {}).items():
+        if tensor.kind == "temp":
+            trace.say(3, f"layout of {tensor.name} {[show(d) for d in tensor.shape]}: {chosen.describe()}")
 
 
 def _build(
-    program: Program, emitted: Emitted, compiler: toolchain.Compiler | None, target: Target, form: str, stages: _Stages
+    program: Program,
+    emitted: Emitted,
+    compiler: toolchain.Compiler | None,
+    target: Target,
+    form: str,
+    stages: _Stages,
+    trace: Trace,
 ) -> dict[str, bytes | Path]:
-    """The files of the package that the toolchain makes, and those that stand beside them."""
+    """The files of the package that the toolchain makes, and those that stand beside them.
+
+    Only kernels are compiled for the target's instruction set: the rest must run far enough to refuse another processor.
+    """
     name = program.name
     headers = {h: native_text(h) for h in ("ingot.h", "ingot_abi.h")}
-    sources = {**emitted.sources, "ingot_runtime.c": native_text("ingot_runtime.c")}
+    plain = {f"{name}.c": emitted.model, "ingot_runtime.c": native_text("ingot_runtime.c")}
     flags = [*FLAGS, *target.flags]
     files: dict[str, bytes | Path] = {f"{name}.weights": emitted.weights}
     if compiler is None:
-        files |= {f: text.encode() for f, text in (sources | headers).items()}
-        files["CMakeLists.txt"] = _cmake(name, list(sources), flags).encode()
+        files |= {f: text.encode() for f, text in (emitted.kernel_files | plain | headers).items()}
+        files["CMakeLists.txt"] = _cmake(name, list(plain), list(emitted.kernel_files), target).encode()
+        trace.sources(emitted.kernel_files | plain, headers, [])
         command = "cmake -B build && cmake --build build"
     else:
-        command = compiler.command_line("SOURCE.c", flags)
-        objects = toolchain.compile_objects(compiler, sources, flags, progress=stages.tell, include=headers)
+        command = "\n".join(
+            (
+                f"kernels: {compiler.command_line('SOURCE.c', flags)}",
+                f"others:  {compiler.command_line('SOURCE.c', FLAGS)}",
+            )
+        )
+        units = [(f, flags) for f in emitted.kernel_files] + [(f, FLAGS) for f in plain]
+        commands = [compiler.compile_command(f, f"{Path(f).stem}.o", own) for f, own in units]
+        trace.sources(emitted.kernel_files | plain, headers, commands)
+        total = len(units)
+        done = toolchain.compile_objects(
+            compiler, plain, FLAGS, progress=lambda n, _: stages.tell(n, total), include=headers
+        )
+        done += toolchain.compile_objects(
+            compiler, emitted.kernel_files, flags, progress=lambda n, _: stages.tell(n + len(plain), total)
+        )
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / (f"lib{name}.so" if form == "library" else f"lib{name}.a")
             if form == "library":
-                toolchain.link_shared(compiler, objects, output, flags)
+                toolchain.link_shared(compiler, done, output, flags)
             else:
-                toolchain.archive(compiler, objects, output)
+                toolchain.archive(compiler, done, output)
             files[output.name] = output.read_bytes()
     ports = ports_of(program.inputs), ports_of(program.outputs)
     symbols = [v.name for v in program.symbols]
@@ -200,15 +243,17 @@ def _build(
 def ports_of(tensors: Sequence[Tensor]) -> list[Port]:
     """How a library's interface describes tensors."""
     return [
-        Port(t.name, NUMPY_NAMES[t.dtype], tuple(d.value if d.is_const else show(d) for d in t.shape)) for t in tensors
+        Port(t.name, NUMPY_NAMES[t.dtype], tuple(d.value if d.is_const else show(d) for d in t.shape))
+        for t in tensors
     ]
 
 
-def _cmake(name: str, sources: Sequence[str], flags: Sequence[str]) -> str:
+def _cmake(name: str, plain: Sequence[str], kernels: Sequence[str], target: Target) -> str:
     return (
-        f"cmake_minimum_required(VERSION 3.16)\nproject({name} C)\nset(CMAKE_C_STANDARD 11)\n"
-        f"add_library({name} SHARED {' '.join(sources)})\n"
-        f"target_compile_options({name} PRIVATE {' '.join(flags)} -fPIC -fvisibility=hidden)\n"
+        f"cmake_minimum_required(VERSION 3.16)\nproject({name} C)\n"
+        f"add_library({name} SHARED {' '.join([*plain, *kernels])})\n"
+        f"target_compile_options({name} PRIVATE -std=gnu11 {' '.join(FLAGS)} -fPIC -fvisibility=hidden)\n"
+        f'set_source_files_properties({" ".join(kernels)} PROPERTIES COMPILE_FLAGS "{" ".join(target.flags)}")\n'
         f"find_package(Threads REQUIRED)\ntarget_link_libraries({name} PRIVATE Threads::Threads m dl)\n"
     )
 
@@ -244,21 +289,34 @@ def _package(
     after: int,
     stages: _Stages,
 ) -> Package:
-    library = next((len(c) for f, c in files.items() if f.endswith((".so", ".a")) and isinstance(c, bytes)), 0)
+    library = next(
+        (len(c) for f, c in files.items() if f.endswith((".so", ".a")) and isinstance(c, bytes)), 0
+    )
     sizes = {
-        "arena_bytes": memory.representative,
+        "arena_bytes": memory.typical_size,
         "arena_lower_bound": memory.lower_bound,
         "weights_bytes": len(emitted.weights) - HEADER,
         "library_bytes": library,
     }
-    kernels: list[dict[str, Any]] = [{"name": k.name, "calls": k.calls, "nodes": k.nodes} for k in emitted.kernels]
+    kernels: list[dict[str, Any]] = [
+        {"name": k.name, "calls": k.calls, "nodes": k.nodes} for k in emitted.kernels
+    ]
     manifest = {
         "version": __version__,
-        "target": {"name": target.name, "isa": target.isa, "lanes": target.lanes, "flags": list(target.flags)},
+        "target": {
+            "name": target.name,
+            "isa": target.isa,
+            "lanes": target.lanes,
+            "flags": list(target.flags),
+        },
         "precision": "f32",
-        "inputs": [{"name": p.name, "dtype": p.dtype, "shape": list(p.shape)} for p in ports_of(program.inputs)],
-        "outputs": [{"name": p.name, "dtype": p.dtype, "shape": list(p.shape)} for p in ports_of(program.outputs)],
-        "symbols": {v.name: {} for v in program.symbols},
+        "inputs": [
+            {"name": p.name, "dtype": p.dtype, "shape": list(p.shape)} for p in ports_of(program.inputs)
+        ],
+        "outputs": [
+            {"name": p.name, "dtype": p.dtype, "shape": list(p.shape)} for p in ports_of(program.outputs)
+        ],
+        "symbols": {name: {"typical": value} for name, value in memory.typical.items()},
         "memory": sizes,
         "kernels": kernels,
         "macs": _macs(program),

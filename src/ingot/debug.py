@@ -29,8 +29,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "INGOT_DEBUG",
         "0",
-        "1 stages and times, 2 time and share of peak of each kernel, 3 choices and their reasons, "
-        "4 paths of the generated C, 5 IR after each pass",
+        "1 stages and times, 2 each kernel with its calls and tasks, 3 the layout chosen for each tensor, "
+        "4 where the generated C lies, 5 the program after each stage; to standard error",
     ),
     Variable(
         "INGOT_DUMP", "unset", "folder that receives every stage, the C and a script that builds it again"
@@ -40,7 +40,12 @@ VARIABLES: tuple[Variable, ...] = (
         "../shared/data beside the checkout",
         "folder of real models and pictures for tests",
     ),
-    Variable("INGOT_VERIFY", "0", "1 checks the model and the IR after each pass"),
+    Variable(
+        "INGOT_THREADS",
+        "the processors this process may use",
+        "most threads of the process-wide pool, in compiled libraries too",
+    ),
+    Variable("INGOT_VERIFY", "0", "1 checks the program after every stage, not only before kernels are made"),
 )
 
 

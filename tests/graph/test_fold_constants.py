@@ -12,8 +12,8 @@ from ingot.testing import CLOSE, assert_close, reference, ulp
 
 RNG = np.random.default_rng(3)
 F = RNG.standard_normal((2, 3, 4)).astype(np.float32)
-I = np.array([[7, -7, 5], [-5, 3, 1]])
-J = np.array([[2, 2, -3], [3, 3, 1]])
+P = np.array([[7, -7, 5], [-5, 3, 1]])
+Q = np.array([[2, 2, -3], [3, 3, 1]])
 B = np.array([[True, False, True], [False, False, True]])
 
 
@@ -23,10 +23,10 @@ def ints(*values: int) -> np.ndarray:
 
 CASES: list[tuple[str, list[np.ndarray]]] = [
     *[(f"{op}(a, b)", [F, F[:1] + 3]) for op in ("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum")],
-    *[(f"{op}(a, b)", [I, J]) for op in ("Add", "Sub", "Mul", "Div", "Mod", "Min", "Max")],
+    *[(f"{op}(a, b)", [P, Q]) for op in ("Add", "Sub", "Mul", "Div", "Mod", "Min", "Max")],
     ("Mod<fmod = 1>(a, b)", [F, F[:1]]),
     *[(f"{op}(a, b)", [B, B[:1]]) for op in ("And", "Or", "Xor")],
-    *[(f"{op}(a, b)", [I, J]) for op in ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")],
+    *[(f"{op}(a, b)", [P, Q]) for op in ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")],
     *[
         (f"{op}(a)", [F])
         for op in (
@@ -48,7 +48,7 @@ CASES: list[tuple[str, list[np.ndarray]]] = [
     ("Not(a)", [B]),
     ("Where(a, b, c)", [B, F[0, :, :1].T, F[0, :2, :1]]),
     ("Cast<to = 7>(a)", [F * 5]),
-    ("Cast<to = 9>(a)", [I]),
+    ("Cast<to = 9>(a)", [P]),
     ("Cast<to = 10>(a)", [F]),
     ("Reshape(a, b)", [F, ints(0, -1, 2)]),
     ("Flatten<axis = 2>(a)", [F]),

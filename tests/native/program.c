@@ -80,6 +80,18 @@ static void expect_spread(const float *x, int64_t n, int64_t steps, const float 
     CHECK(total == sum);
 }
 
+#if defined(__x86_64__)
+/* Whether /proc/cpuinfo lists the feature. */
+static int has_feature(const char *name) {
+    static char text[8192];
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    text[file ? fread(text, 1, sizeof text - 1, file) : 0] = 0;
+    fclose(file);
+    const char *found = strstr(text, name);
+    return found && (found[strlen(name)] == ' ' || found[strlen(name)] == '\n');
+}
+#endif
+
 static void case_lifecycle(void) {
     CHECK(ingot_version() == INGOT_VERSION);
     CHECK(strcmp(ingot_status_name(INGOT_OK), "INGOT_OK") == 0);
@@ -95,6 +107,15 @@ static void case_lifecycle(void) {
     other = scale_desc;
     other.symbol_count = 0;
     CHECK(ingot_open(&other, weights, &model) == INGOT_E_ABI && !model);
+#if defined(__x86_64__)
+    for (int i = 0; i < 2; i++) {
+        other = scale_desc;
+        other.target = i ? "avx512" : "avx2";
+        const int runs = has_feature(i ? " avx512vl" : " avx2");
+        CHECK(ingot_open(&other, weights, &model) == (runs ? INGOT_OK : INGOT_E_TARGET) && !model == !runs);
+        CHECK(ingot_close(model) == INGOT_OK);
+    }
+#endif
 
     model = open_scale();
     ingot_tensor_info info = {.struct_size = sizeof info};

@@ -6,11 +6,29 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from ingot.errors import IngotError
 from ingot.ir.index import Atom, Ix, Var, nonnegative
 from ingot.ir.nodes import (
-    Assign, Cast, Const, Define, Fold, For, If, Index, Iota, Kernel, Let, Load, Local, Op, Pack, Pick, Select, Splat, Stmt,
-    Store, Value,
+    Assign,
+    Cast,
+    Const,
+    Define,
+    Fold,
+    For,
+    If,
+    Index,
+    Iota,
+    Kernel,
+    Let,
+    Load,
+    Local,
+    Op,
+    Pack,
+    Pick,
+    Select,
+    Splat,
+    Stmt,
+    Store,
+    Value,
 )  # fmt: skip
 from ingot.isa import closure
 from ingot.isa.instruction import C_TYPES, SIZES, suffix, type_name
@@ -36,10 +54,12 @@ class Printer:
             const = "" if b.written else "const "
             lines.append(f"  {const}{C_TYPES[b.dtype]} *const {b.name} = p[{i}]; // {b.note}")
         for symbol in kernel.symbols:
-            lines.append(f"  const int64_t {symbol} = s[{self.symbols.index(symbol)}];")
+            lines.append(f"  const int64_t {symbol_name(symbol)} = s[{self.symbols.index(symbol)}];")
         if not kernel.symbols:
             lines.append("  (void)s;")
-        lines.append(f"  for (int64_t {kernel.task.name} = begin; {kernel.task.name} < end; {kernel.task.name}++) {{")
+        lines.append(
+            f"  for (int64_t {kernel.task.name} = begin; {kernel.task.name} < end; {kernel.task.name}++) {{"
+        )
         self.block(kernel.body, 2, lines)
         return "\n".join([*lines, "  }", "}"]) + "\n"
 
@@ -51,7 +71,9 @@ class Printer:
         pad = "  " * depth
         if isinstance(statement, Let):
             local = statement.local
-            lines.append(f"{pad}{type_name(local.dtype, local.lanes)} {local.name} = {self.value(statement.value)};")
+            lines.append(
+                f"{pad}{type_name(local.dtype, local.lanes)} {local.name} = {self.value(statement.value)};"
+            )
         elif isinstance(statement, Assign):
             lines.append(f"{pad}{statement.local.name} = {self.value(statement.value)};")
         elif isinstance(statement, Define):
@@ -63,7 +85,9 @@ class Printer:
             step = f"{v}++" if statement.step == 1 else f"{v} += {statement.step}"
             if statement.unroll > 1:
                 lines.append(f"{pad}INGOT_UNROLL({statement.unroll})")
-            lines.append(f"{pad}for (int64_t {v} = {self.index(statement.start)}; {v} < {self.index(statement.stop)}; {step}) {{")
+            lines.append(
+                f"{pad}for (int64_t {v} = {self.index(statement.start)}; {v} < {self.index(statement.stop)}; {step}) {{"
+            )
             self.block(statement.body, depth + 1, lines)
             lines.append(f"{pad}}}")
         else:
@@ -86,7 +110,7 @@ class Printer:
             return f"{s.buffer}[{self.index(s.index)}] = {value}"
         address = self.address(s.buffer, s.index)
         if s.count is not None and s.stride != 1:
-            raise IngotError("internal", "a store that is both strided and partial")
+            return self.call("storesn", dtype, lanes, address, value, str(s.stride), self.index(s.count))
         if s.count is not None:
             return self.call("storen", dtype, lanes, address, value, self.index(s.count))
         if s.stride != 1:
@@ -116,7 +140,9 @@ class Printer:
             return f"({to})({inner})" if v.lanes == 1 else f"__builtin_convertvector({inner}, {to})"
         if isinstance(v, Select):
             if v.cond.lanes > 1:
-                return self.call("select", v.dtype, v.lanes, *(self.value(x) for x in (v.cond, v.then, v.otherwise)))
+                return self.call(
+                    "select", v.dtype, v.lanes, *(self.value(x) for x in (v.cond, v.then, v.otherwise))
+                )
             return f"({self.value(v.cond)} ? {self.value(v.then)} : {self.value(v.otherwise)})"
         if isinstance(v, Pack):
             return f"({type_name(v.dtype, v.lanes)}){{{', '.join(self.value(i) for i in v.items)}}}"
@@ -131,6 +157,8 @@ class Printer:
         if v.lanes == 1:
             return f"{v.buffer}[{self.index(v.index)}]"
         address = self.address(v.buffer, v.index)
+        if v.count is not None and v.stride != 1:
+            return self.call("loadsn", v.dtype, v.lanes, address, str(v.stride), self.index(v.count))
         if v.count is not None:
             return self.call("loadn", v.dtype, v.lanes, address, self.index(v.count))
         if v.stride != 1:
@@ -161,11 +189,13 @@ class Printer:
             sign = ("-" if coefficient < 0 else "") if not parts else (" - " if coefficient < 0 else " + ")
             parts.append(sign + " * ".join(factors))
         text = "".join(parts)
-        return text if len(e.terms) == 1 and len(e.terms[0][0]) <= 1 and abs(e.terms[0][1]) == 1 else f"({text})"
+        return (
+            text if len(e.terms) == 1 and len(e.terms[0][0]) <= 1 and abs(e.terms[0][1]) == 1 else f"({text})"
+        )
 
     def factor(self, factor: Var | Atom) -> str:
         if isinstance(factor, Var):
-            return factor.name
+            return symbol_name(factor.name) if factor.extent is None else factor.name
         if factor.kind == "data":
             return f"(int64_t)({self.value(factor.args[0])})"  # type: ignore[arg-type]
         a, b = factor.args
@@ -178,6 +208,11 @@ class Printer:
                 return f"({left} {sign} {right})"
             return f"ingot_floor_{factor.kind}({left}, {right})"
         return f"ingot_{factor.kind}({left}, {right})"
+
+
+def symbol_name(name: str) -> str:
+    """The C variable of a symbol, which no other name of generated code equals."""
+    return f"n_{name}"
 
 
 def literal(c: Const) -> str:
@@ -213,7 +248,9 @@ static inline int64_t ingot_floor_mod(int64_t a, int64_t b) { return a - ingot_f
 """
 
 
-def source(isa: str, functions: Sequence[str], used: Iterable[str], comment: Callable[[], str] = lambda: "") -> str:
+def source(
+    isa: str, functions: Sequence[str], used: Iterable[str], comment: Callable[[], str] = lambda: ""
+) -> str:
     """A C file of kernel functions with the vector types and instructions they use."""
     instructions = closure(isa, dict.fromkeys(used))
     bodies = [i.text() for i in instructions]
@@ -231,5 +268,7 @@ def source(isa: str, functions: Sequence[str], used: Iterable[str], comment: Cal
         size = SIZES[base] * lanes
         c = C_TYPES[base]
         lines.append(f"typedef {c} {base}x{lanes} __attribute__((vector_size({size})));")
-        lines.append(f"typedef {c} {base}x{lanes}u __attribute__((vector_size({size}), aligned({SIZES[base]}), may_alias));")
+        lines.append(
+            f"typedef {c} {base}x{lanes}u __attribute__((vector_size({size}), aligned({SIZES[base]}), may_alias));"
+        )
     return "\n".join([*lines, *bodies, "", *functions])

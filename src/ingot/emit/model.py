@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ingot.emit.c import Printer, source
+from ingot.emit.c import Printer, source, symbol_name
 from ingot.emit.header import comment
-from ingot.ir.index import Ix, Var
+from ingot.ir.index import Ix, Var, ix, var
+from ingot.ir.nodes import Kernel
 from ingot.ir.program import Operation, Program, Tensor
 from ingot.kernels.builder import Built, Packed
 from ingot.schedule.memory import Plan
@@ -47,9 +48,11 @@ class KernelInfo:
 
 @dataclass
 class Emitted:
-    """sources: file name -> C. weights: the whole weights file. kernels: in order of first use."""
+    """kernel_files: file name -> C of the kernels. model: the C that calls them. weights: the whole weights file.
+    kernels: in order of first use."""
 
-    sources: dict[str, str]
+    kernel_files: dict[str, str]
+    model: str
     weights: bytes
     kernels: list[KernelInfo]
 
@@ -68,7 +71,11 @@ class Weights:
         if id(array) in self._by_id:
             return self._by_id[id(array)]
         data = np.ascontiguousarray(array)
-        key = (data.dtype.str, data.shape, hashlib.blake2b(data.tobytes() if data.ndim == 0 else data.data).digest())
+        key = (
+            data.dtype.str,
+            data.shape,
+            hashlib.blake2b(data.tobytes() if data.ndim == 0 else data.data).digest(),
+        )
         if key not in self._known:
             self._known[key] = self.size
             self.parts.append(data)
@@ -91,7 +98,7 @@ class Weights:
         return bytes(blob)
 
 
-def emit(program: Program, steps: Sequence[Step], plan: Plan, target: Target, version: str, *, embed: bool) -> Emitted:
+def emit(program: Program, steps: Sequence[Step], plan: Plan, target: Target, version: str) -> Emitted:
     """Print every kernel once, the run that calls them, and the description the runtime works from."""
     symbols = [v.name for v in program.symbols]
     weights = Weights()
@@ -101,18 +108,22 @@ def emit(program: Program, steps: Sequence[Step], plan: Plan, target: Target, ve
         printer = Printer(step.built.kernel, symbols)
         text = printer.function("NAME")
         if text not in kernels:
-            kernels[text] = KernelInfo(f"{step.built.kernel.name}_{len(kernels)}", text, printer.used)
+            kernels[text] = KernelInfo(
+                f"{program.name}_{step.built.kernel.name}_{target.isa}_{len(kernels)}", text, printer.used
+            )
         info = kernels[text]
         info.calls += 1
         info.nodes += [n for n in step.operation.nodes if n not in info.nodes]
         calls += _call(step, info.name, weights, plan, program, printer)
     blob = weights.file()
-    sources = _kernel_files(list(kernels.values()), target)
-    sources[f"{program.name}.c"] = _model_file(program, kernels.values(), calls, plan, target, version, blob, embed)
-    return Emitted(sources, blob, list(kernels.values()))
+    files = _kernel_files(list(kernels.values()), target)
+    model = _model_file(program, kernels.values(), calls, plan, target, version, blob)
+    return Emitted(files, model, blob, list(kernels.values()))
 
 
-def _call(step: Step, name: str, weights: Weights, plan: Plan, program: Program, printer: Printer) -> list[str]:
+def _call(
+    step: Step, name: str, weights: Weights, plan: Plan, program: Program, printer: Printer
+) -> list[str]:
     pointers = []
     for argument in step.built.arguments:
         if isinstance(argument, Packed):
@@ -152,7 +163,8 @@ def _kernel_files(kernels: Sequence[KernelInfo], target: Target) -> dict[str, st
         group.append(kernel)
         if sum(len(k.text) for k in group) > 24_000 or i == len(kernels) - 1:
             functions = [
-                f"/* {comment(', '.join(k.nodes))} */\n{k.text.replace('void NAME(', f'void {k.name}(', 1)}" for k in group
+                f"/* {comment(', '.join(k.nodes))} */\n{k.text.replace('void NAME(', f'void {k.name}(', 1)}"
+                for k in group
             ]
             used = {name: None for k in group for name in k.used}
             text = source(target.isa, functions, used, lambda: "")
@@ -162,21 +174,27 @@ def _kernel_files(kernels: Sequence[KernelInfo], target: Target) -> dict[str, st
 
 
 def _model_file(
-    program: Program, kernels: object, calls: list[str], plan: Plan, target: Target, version: str, blob: bytes, embed: bool
+    program: Program,
+    kernels: Iterable[KernelInfo],
+    calls: list[str],
+    plan: Plan,
+    target: Target,
+    version: str,
+    blob: bytes,
 ) -> str:
     symbols = [v.name for v in program.symbols]
     index = {s: i for i, s in enumerate(symbols)}
     printer = Printer(_nothing(), symbols)
-    names = [f"const int64_t {s} = s[{i}]; (void){s};" for i, s in enumerate(symbols)]
+    names = [f"const int64_t {n} = s[{i}]; (void){n};" for i, n in enumerate(map(symbol_name, symbols))]
     lines = [
-        "#include \"ingot_abi.h\"",
+        '#include "ingot_abi.h"',
         "#include <stddef.h>",
         "static inline int64_t ingot_min(int64_t a, int64_t b) { return a < b ? a : b; }",
         "static inline int64_t ingot_max(int64_t a, int64_t b) { return a > b ? a : b; }",
         "static inline int64_t ingot_floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }",
         "static inline int64_t ingot_floor_mod(int64_t a, int64_t b) { return a - ingot_floor_div(a, b) * b; }",
         "",
-        *(f"void {k.name}(void *const *p, const int64_t *s, int64_t begin, int64_t end);" for k in kernels),  # type: ignore[attr-defined]
+        *(f"void {k.name}(void *const *p, const int64_t *s, int64_t begin, int64_t end);" for k in kernels),
         "",
         "static int32_t run(const ingot_frame *f) {",
         "  unsigned char *const a = f->arena; (void)a;",
@@ -190,6 +208,7 @@ def _model_file(
         "static int64_t arena_bytes(const int64_t *s) {",
         *(f"  {n}" for n in names),
         "  (void)s;",
+        f"  if ({_real(plan.size)} > 4e18) return -1;",
         f"  return {printer.index(plan.size)} + {ALIGN};",
         "}",
         "",
@@ -208,31 +227,49 @@ def _model_file(
             dims = ", ".join(_dim(d, index) for d in tensor.shape) or "0"
             lines.append(f"static const int64_t {kind}_{i}[] = {{{dims}}};")
         ports = ", ".join(
-            f"{{{c_string(t.name)}, {ONNX_TYPES[t.dtype]}, {t.rank}, {kind}_{i}}}" for i, t in enumerate(tensors)
+            f"{{{c_string(t.name)}, {ONNX_TYPES[t.dtype]}, {t.rank}, {kind}_{i}}}"
+            for i, t in enumerate(tensors)
         )
         lines.append(f"static const ingot_port {kind}[] = {{{ports}}};")
     digest = ", ".join(f"0x{b:02x}" for b in blob[16:48])
-    lines.append(f"static const char *const symbols[] = {{{', '.join(c_string(s) for s in symbols) or 'NULL'}}};")
-    if embed:
-        lines.append(_embedded(blob[HEADER:]))
+    lines.append(
+        f"static const char *const symbols[] = {{{', '.join(c_string(s) for s in symbols) or 'NULL'}}};"
+    )
     lines += [
-        f"const ingot_desc {program.name}_desc __attribute__((visibility(\"default\"))) = {{",
+        f'const ingot_desc {program.name}_desc __attribute__((visibility("default"))) = {{',
         f"  INGOT_ABI, {c_string(program.name)}, {c_string(version)}, {c_string(target.name)},",
         f"  {len(program.inputs)}, {len(program.outputs)}, {len(symbols)}, inputs, outputs, symbols,",
-        f"  {len(blob) - HEADER}u, {{{digest}}}, {'embedded' if embed else 'NULL'}, arena_bytes, output_dims, run, NULL",
+        f"  {len(blob) - HEADER}u, {{{digest}}}, NULL, arena_bytes, output_dims, run, NULL",
         "};",
-        f"__attribute__((visibility(\"default\"))) int32_t {program.name}_open(const char *weights_path, ingot_model **model) {{",
+        f'__attribute__((visibility("default"))) int32_t {program.name}_open(const char *weights_path, ingot_model **model) {{',
         f"  return ingot_open(&{program.name}_desc, weights_path, model);",
         "}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _nothing() -> object:
-    from ingot.ir.index import ix, var
-    from ingot.ir.nodes import Kernel
-
+def _nothing() -> Kernel:
     return Kernel("", (), (), var("task", 1), ix(1), ())
+
+
+def _real(e: Ix) -> str:
+    """An upper estimate of an integer expression in floating point, which cannot overflow."""
+    parts = []
+    for monomial, coefficient in e.terms:
+        factors = [f"{max(coefficient, 0)}.0"]
+        for factor in monomial:
+            if isinstance(factor, Var):
+                factors.append(f"(double){symbol_name(factor.name)}")
+                continue
+            a, b = factor.args
+            assert isinstance(a, Ix)
+            assert isinstance(b, Ix)
+            if factor.kind == "div":
+                factors.append(f"({_real(a)} / {b.value if b.is_const else 1}.0)")
+            else:
+                factors.append(_real(b) if factor.kind == "mod" else f"({_real(a)} + {_real(b)})")
+        parts.append(" * ".join(factors))
+    return f"({' + '.join(parts) or '0.0'})"
 
 
 def _dim(d: Ix, index: dict[str, int]) -> str:
@@ -250,11 +287,3 @@ def c_string(text: str) -> str:
     for byte in text.encode():
         out.append(chr(byte) if 32 <= byte < 127 and byte not in (34, 92, 63) else f"\\{byte:03o}")
     return f'"{"".join(out)}"'
-
-
-def _embedded(data: bytes) -> str:
-    rows = [", ".join(map(str, data[i : i + 64])) for i in range(0, len(data), 64)]
-    body = ",\n".join(rows)
-    return f"static const unsigned char embedded[] __attribute__((aligned({HEADER}))) = {{\n{body}\n}};"
-
-

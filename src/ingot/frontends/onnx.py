@@ -26,7 +26,8 @@ _AGAIN = "copy, download or export the file again"
 def load_model(model: ModelLike, shapes: Mapping[str, Sequence[int | str]] | None = None) -> ir.Model:
     """The model as onnx_ir, checked, with constants only as initializers and every input dimension known or named.
 
-    model: the path of an ONNX file, or a model in memory, which is not changed. shapes: new shapes of inputs, of
+    model: the path of an ONNX file, or a model in memory, which is not changed, but that an onnx_ir.Model gets its
+    nodes in topological order. shapes: new shapes of inputs, of
     integers and symbol names; see `apply_shapes`.
     Initializers that are also graph inputs are constants. Values of all graphs have distinct names, and nodes stand
     in topological order. External data is mapped, not read. Operators that nobody knows are no error here.
@@ -196,9 +197,23 @@ def _from_ir(model: ir.Model) -> ir.Model:
         for value in [*used, *graph.outputs]:
             if value.graph is None:
                 raise _invalid_ir(f"the value {value.name!r} is used and produced by no node", graph)
-    copy = model.clone()
-    _sort(copy)
-    return copy
+    if not _ordered(model.graph):
+        _sort(model)
+    try:
+        return model.clone()
+    except Exception as error:
+        raise IngotError(
+            "model-invalid", f"the model cannot be copied: {_root(error)}", remedy="mend the model"
+        ) from error
+
+
+def _ordered(graph: ir.Graph) -> bool:
+    seen: set[ir.Node] = set()
+    for node in graph:
+        if any(producer.graph is graph and producer not in seen for producer in _dependencies(node)):
+            return False
+        seen.add(node)
+    return True
 
 
 def _invalid_ir(cause: str, graph: ir.Graph) -> IngotError:

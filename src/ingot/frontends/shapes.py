@@ -167,6 +167,7 @@ def _substitute(model: ir.Model, bound: Mapping[str, int | ir.SymbolicDim]) -> N
 
 def _forget(model: ir.Model) -> None:
     for graph in model.graphs():
-        for value in [*(out for node in graph for out in node.outputs), *graph.outputs]:
-            if not value.is_graph_input() and not value.is_initializer():
+        inner = [] if graph is model.graph else graph.inputs
+        for value in [*inner, *(out for node in graph for out in node.outputs), *graph.outputs]:
+            if value not in model.graph.inputs and not value.is_initializer():
                 value.shape = None

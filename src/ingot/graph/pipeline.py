@@ -78,7 +78,7 @@ def optimize(
     and meaning stay as they are. disable: names of rules to leave out. on_pass: called after each application with
     what that application did; an exception from it ends the work between two rules.
     Returns one report a rule, in the order of the list, over all rounds.
-    Raises IngotError rule-unknown.
+    Raises IngotError rule-unknown, and internal when a rule fails, which leaves the model half rewritten.
     """
     check_names(disable)
     totals = {name: PassReport(name) for name in RULES if name not in disable}
@@ -88,8 +88,7 @@ def optimize(
             if name == "infer_shapes" and not _worth_inferring(model, round_number):
                 continue
             start = time.perf_counter()
-            with applying(name):
-                fired = RULES[name](model)
+            fired = _apply(name, model)
             report = PassReport(name, fired, time.perf_counter() - start)
             total.fired += fired
             total.seconds += report.seconds
@@ -100,6 +99,20 @@ def optimize(
         if not changed:
             break
     return list(totals.values())
+
+
+def _apply(name: str, model: ir.Model) -> int:
+    try:
+        with applying(name):
+            return RULES[name](model)
+    except IngotError:
+        raise
+    except Exception as error:
+        raise IngotError(
+            "internal",
+            f"the graph rule {name} failed: {type(error).__name__}: {error}",
+            remedy=f"leave the rule out (disable {name}) and report the model",
+        ) from error
 
 
 def check_names(names: Collection[str]) -> None:

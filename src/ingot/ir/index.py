@@ -13,7 +13,7 @@ from functools import lru_cache
 from math import gcd
 from typing import Union
 
-IxLike = Union[int, "Ix"]
+IxLike = Union[int, "Ix", "Var"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Atom:
     args: tuple[object, ...]
 
 
-Monomial = tuple[Union[Var, Atom], ...]
+Monomial = tuple[Var | Atom, ...]
 
 
 def _rank(factor: Var | Atom) -> str:
@@ -134,17 +134,28 @@ class Ix:
                         found |= arg.variables()  # type: ignore[attr-defined]
         return found
 
-    def split(self, var: Var) -> tuple[int, Ix] | None:
-        """(stride, rest) with self = stride * var + rest and var not in rest; None where it is not so."""
-        stride, rest = 0, {}
+    def linear(self, var: Var) -> tuple[Ix, Ix] | None:
+        """(stride, rest) with self = stride * var + rest and var in neither; None where it is not so."""
+        stride: dict[Monomial, int] = {}
+        rest: dict[Monomial, int] = {}
         for monomial, coefficient in self.terms:
-            if monomial == (var,):
-                stride = coefficient
-            elif any(var in ix_of(f).variables() for f in monomial):
+            others = tuple(f for f in monomial if f != var)
+            if any(isinstance(f, Atom) and var in ix_of(f).variables() for f in others):
                 return None
-            else:
+            if len(others) == len(monomial):
                 rest[monomial] = coefficient
-        return stride, _make(rest)
+            elif len(others) == len(monomial) - 1:
+                stride[others] = coefficient
+            else:
+                return None
+        return _make(stride), _make(rest)
+
+    def split(self, var: Var) -> tuple[int, Ix] | None:
+        """As `linear`, with a stride that is an integer."""
+        found = self.linear(var)
+        if found is None or not found[0].is_const:
+            return None
+        return found[0].value, found[1]
 
     def __repr__(self) -> str:
         return show(self)
@@ -386,9 +397,7 @@ def product(values: object) -> Ix:
     return total
 
 
-def substitute(
-    e: Ix, mapping: Mapping[Var, Ix], data: Callable[[object], object] | None = None
-) -> Ix:
+def substitute(e: Ix, mapping: Mapping[Var, Ix], data: Callable[[object], object] | None = None) -> Ix:
     """`e` with variables replaced and simplified anew; `data` rewrites the values inside run-time integers."""
     if not mapping and data is None:
         return e

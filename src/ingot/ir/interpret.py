@@ -12,16 +12,47 @@ import numpy as np
 
 from ingot.ir.index import Ix, evaluate
 from ingot.ir.nodes import (
-    DTYPES, Assign, Cast, Const, Define, Fold, For, If, Index, Iota, Kernel, Let, Load, Local, Op, Pack, Pick, Select, Splat,
-    Stmt, Store, Value,
+    DTYPES,
+    Assign,
+    Cast,
+    Const,
+    Define,
+    Fold,
+    For,
+    If,
+    Index,
+    Iota,
+    Kernel,
+    Let,
+    Load,
+    Local,
+    Op,
+    Pack,
+    Pick,
+    Select,
+    Splat,
+    Stmt,
+    Store,
+    Value,
 )  # fmt: skip
 from ingot.ir.ops import OPS
 
-_FOLDS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum, "and": np.logical_and, "or": np.logical_or}
+_FOLDS = {
+    "add": np.add,
+    "mul": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+    "and": np.logical_and,
+    "or": np.logical_or,
+}
 
 
 def interpret(
-    kernel: Kernel, buffers: Sequence[np.ndarray], symbols: Mapping[str, int], begin: int = 0, end: int | None = None
+    kernel: Kernel,
+    buffers: Sequence[np.ndarray],
+    symbols: Mapping[str, int],
+    begin: int = 0,
+    end: int | None = None,
 ) -> None:
     """Run tasks [begin, end) of a kernel on flat arrays, one for each of its buffers."""
     run = _Run(kernel, buffers, symbols)

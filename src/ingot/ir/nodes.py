@@ -404,4 +404,3 @@ def value_variables(value: Value) -> set[Var]:
         elif isinstance(node, Iota):
             found |= node.base.variables()
     return found
-

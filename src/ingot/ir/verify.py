@@ -50,7 +50,12 @@ def _check(operation: Operation, written: set[Tensor], symbols: set[Var]) -> Non
             raise _broken(f"{name} uses {', '.join(v.name for v in loose)}, which no loop defines", nodes)
         _check_value(value, operation)
     if isinstance(operation, Dense):
-        free = set().union(*(i.variables() for i in operation.x_index)) - bound - set(operation.taps) - {operation.channel}
+        free = (
+            set().union(*(i.variables() for i in operation.x_index))
+            - bound
+            - set(operation.taps)
+            - {operation.channel}
+        )
         if any(v.extent is not None for v in free):
             raise _broken("x_index uses a variable that no loop defines", nodes)
         if operation.weight.shape[-1] != operation.axes[operation.feature].extent.value:  # type: ignore[union-attr]

@@ -9,20 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
+from types import ModuleType
 
 from ingot.isa import avx2, avx512, generic, math
 from ingot.isa.instruction import Instruction, type_name
 
 __all__ = ["Instruction", "closure", "instruction", "type_name"]
 
-_SETS = {"generic": (), "avx2": (avx2,), "avx512": (avx512, avx2)}
+_SETS: dict[str, tuple[ModuleType, ...]] = {"generic": (), "avx2": (avx2,), "avx512": (avx512, avx2)}
 
 
 @cache
 def instruction(isa: str, name: str) -> Instruction:
     """The instruction called `name`: the set's own, else one of the sets it falls back to, else generic C."""
     for module in _SETS[isa]:
-        found = module.TABLE.get(name)
+        found: Instruction | None = module.TABLE.get(name)
         if found is not None:
             return found
     operation, _, kind = name.rpartition("_")

@@ -149,7 +149,9 @@ class Builder:
 
     def define(self, index: Ix, extent: IxLike | None = None) -> Var:
         """Name an integer."""
-        variable = var(self.fresh("o"), ix(extent)) if extent is not None else Var(self.fresh("o"), ix(1 << 60))
+        variable = (
+            var(self.fresh("o"), ix(extent)) if extent is not None else Var(self.fresh("o"), ix(1 << 60))
+        )
         self.emit(Define(variable, index))
         return variable
 
@@ -175,13 +177,20 @@ class Builder:
         Reads become loads; an Acc becomes `acc`; shared parts are computed once. memo may be kept between calls whose
         code stands in the same block.
         """
-        return _Lowering(self, lane, acc, {} if memo is None else memo).visit(reindex(value, dict(mapping)), False)
+        return _Lowering(self, lane, acc, {} if memo is None else memo).visit(
+            reindex(value, dict(mapping)), False
+        )
 
     def splat(self, value: Value, lanes: int) -> Value:
         return value if value.lanes == lanes else Splat(value, lanes)
 
     def store(
-        self, tensor: Tensor, index: Sequence[IxLike], mapping: Mapping[Var, Ix], lane: Lane | None, value: Value
+        self,
+        tensor: Tensor,
+        index: Sequence[IxLike],
+        mapping: Mapping[Var, Ix],
+        lane: Lane | None,
+        value: Value,
     ) -> None:
         """Write a value to a tensor at a logical index."""
         root, offset = self.flat(tensor, [substitute(ix(i), mapping) for i in index])
@@ -205,9 +214,7 @@ class Builder:
     def finish(self, name: str, task: Var, tasks: Ix, work: float) -> Built:
         """The kernel of everything emitted."""
         (body,) = self._stack
-        symbols = sorted(
-            {v.name for v in _all_variables(body) | tasks.variables() if v.extent is None}
-        )
+        symbols = sorted({v.name for v in _all_variables(body) | tasks.variables() if v.extent is None})
         kernel = Kernel(name, tuple(self.buffers), tuple(symbols), task, tasks, tuple(body), work)
         return Built(kernel, self.arguments)
 
@@ -303,11 +310,11 @@ class _Lowering:
         if split is not None:
             if split[0] == 1:
                 return Load(buffer, split[1], dtype, lane.lanes, 1, lane.count)
-            if lane.count is None:
-                return Load(buffer, split[1], dtype, lane.lanes, split[0])
+            if split[0] > 1:
+                return Load(buffer, split[1], dtype, lane.lanes, split[0], lane.count)
         items: list[Value] = []
         for i in range(lane.lanes):
-            at = self.scalar_index(substitute(offset, {lane.var: ix(i)}, lambda v, i=i: reindex(v, {lane.var: ix(i)})))  # type: ignore[misc]
+            at = self.scalar_index(offset, {lane.var: ix(i)})
             item: Value = Load(buffer, at, dtype)
             if lane.count is not None:
                 real = Op("gt", (Index(lane.count), Const(i, "i64")), "bool")
@@ -315,9 +322,10 @@ class _Lowering:
             items.append(item)
         return Pack(tuple(items))
 
-    def scalar_index(self, offset: Ix) -> Ix:
+    def scalar_index(self, offset: Ix, at: dict[Var, Ix]) -> Ix:
+        """An offset at one lane."""
         scalar = _Lowering(self.builder, None, None, {})
-        return substitute(offset, {}, lambda v: scalar.visit(v, True))  # type: ignore[arg-type]
+        return substitute(offset, at, lambda v: scalar.visit(reindex(v, at), True))  # type: ignore[arg-type]
 
     def index(self, at: Ix) -> Value:
         if self.lane is None or self.lane.var not in at.variables():
@@ -329,7 +337,9 @@ class _Lowering:
 
     def select(self, node: Select, inline: bool) -> Value:
         positional = any(isinstance(n, Index) for n in walk(node.cond))
-        safe = not positional or all(_inside(r) for s in (node.then, node.otherwise) for r in walk(s) if isinstance(r, Read))
+        safe = not positional or all(
+            _inside(r) for s in (node.then, node.otherwise) for r in walk(s) if isinstance(r, Read)
+        )
         if not self.depends(node.cond) and positional and not safe:
             cond = self.visit(node.cond, inline)
             sides = self.even([self.visit(node.then, True), self.visit(node.otherwise, True)])
@@ -345,7 +355,9 @@ class _Lowering:
         for i in range(lane.lanes):
             item = scalar.visit(reindex(node, {lane.var: ix(i)}), True)
             if lane.count is not None:
-                item = Select(Op("gt", (Index(lane.count), Const(i, "i64")), "bool"), item, Const(0, item.dtype))
+                item = Select(
+                    Op("gt", (Index(lane.count), Const(i, "i64")), "bool"), item, Const(0, item.dtype)
+                )
             items.append(item)
         return Pack(tuple(items))
 

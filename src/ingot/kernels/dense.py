@@ -66,14 +66,31 @@ def build_dense(builder: Builder, operation: Dense) -> Built:
     def rows_at(run: Run, index: Ix, vectors: int, base: Ix) -> None:
         start = run.start + index * run.size
         top = ix(builder.define(start, output.shape[plan.row])) if plan.row is not None else ix(0)
-        across = cut(output.shape[plan.column], plan.tile.columns) if plan.column is not None else [Run(ix(0), ix(1), 1)]
+        across = (
+            cut(output.shape[plan.column], plan.tile.columns)
+            if plan.column is not None
+            else [Run(ix(0), ix(1), 1)]
+        )
         for columns in across:
             if columns.count.is_const and columns.count.value == 0:
                 continue
             with builder.loop(columns.count) as i:
                 left = columns.start + ix(i) * columns.size
                 positions = [(y, x) for y in range(run.size) for x in range(columns.size)]
-                _tile(builder, operation, plan, weights, steps, mapping, top, left, positions, vectors, base, ix(panel))
+                _tile(
+                    builder,
+                    operation,
+                    plan,
+                    weights,
+                    steps,
+                    mapping,
+                    top,
+                    left,
+                    positions,
+                    vectors,
+                    base,
+                    ix(panel),
+                )
 
     main_base = ix(panel) * (plan.tile.vectors * plan.lanes * steps)
     if rest and full:
@@ -247,14 +264,14 @@ def _affine_block(
     operation: Dense, builder: Builder, source: Callable[[dict[Var, Ix]], list[Ix]], channel: Var
 ) -> int | None:
     """None where offsets are even in the channel; else the block inside which they are."""
-    if all(f.split(channel) is not None for f in source({})):
+    if all(f.linear(channel) is not None for f in source({})):
         return None
     assert channel.extent is not None
     for block in (64, 32, 16, 8, 4, 2):
         if channel.extent.is_const and block > channel.extent.value:
             continue
         outer, inner = builder.fresh_var(channel.extent.ceildiv(block)), builder.fresh_var(block)
-        if all(f.split(inner) is not None for f in source({channel: ix(outer) * block + ix(inner)})):
+        if all(f.linear(inner) is not None for f in source({channel: ix(outer) * block + ix(inner)})):
             return block
     return 1
 
@@ -263,9 +280,9 @@ def _merge_taps(loops: list[tuple[list[Var], Ix]], flats: list[Ix]) -> None:
     """Join the innermost two loops while every offset walks them as one."""
     while len(loops) > 1:
         (outer, outer_extent), (inner, inner_extent) = loops[-2], loops[-1]
-        a = [f.split(outer[-1]) for f in flats]
-        b = [f.split(inner[-1]) for f in flats]
-        if any(s is None or t is None or ix(s[0]) != inner_extent * t[0] for s, t in zip(a, b, strict=True)):
+        a = [f.linear(outer[-1]) for f in flats]
+        b = [f.linear(inner[-1]) for f in flats]
+        if any(s is None or t is None or s[0] != inner_extent * t[0] for s, t in zip(a, b, strict=True)):
             return
         loops[-2:] = [(outer + inner, outer_extent * inner_extent)]
 
@@ -302,7 +319,9 @@ def _loops(
         _innermost(builder, source, step, inner, k, variables, ix(0), extent)
         return
     with builder.loop(extent) as i:
-        _loops(builder, rest, source, step, {**inner, **_spread(variables, ix(i))}, k + ix(i) * deeper, blocked)
+        _loops(
+            builder, rest, source, step, {**inner, **_spread(variables, ix(i))}, k + ix(i) * deeper, blocked
+        )
 
 
 def _spread(variables: list[Var], at: Ix) -> dict[Var, Ix]:
@@ -334,9 +353,9 @@ def _innermost(
     base_var: Var | None = None
     moved: list[Ix] = []
     for flat in flats:
-        split = flat.split(counter)
-        assert split is not None, "the innermost reduction is affine"
-        stride, origin = split
+        parts = flat.linear(counter)
+        assert parts is not None, "the innermost reduction is affine"
+        stride, origin = parts
         if base_var is None:
             base_var, first = builder.define(origin), origin
         gap = origin - first
@@ -345,8 +364,8 @@ def _innermost(
     k_base = builder.define(k)
     unroll = 4 if len(flats) < 8 else 2
     if extent.is_const and extent.value <= 4:
-        for i in range(extent.value):
-            step([substitute(f, {counter: ix(i)}) for f in moved], ix(k_base) + i)
+        for number in range(extent.value):
+            step([substitute(f, {counter: ix(number)}) for f in moved], ix(k_base) + number)
         return
     with builder.loop(extent, unroll=unroll) as i:
         step([substitute(f, {counter: ix(i)}) for f in moved], ix(k_base) + ix(i))
@@ -356,10 +375,9 @@ def _joined(flat: Ix, variables: list[Var], counter: Var) -> Ix:
     """An offset that walks joined loops evenly, by their one counter."""
     total = flat
     for v in variables[:-1]:
-        split = total.split(v)
-        assert split is not None
-        total = split[1]
-    last = total.split(variables[-1])
+        parts = total.linear(v)
+        assert parts is not None
+        total = parts[1]
+    last = total.linear(variables[-1])
     assert last is not None
     return last[1] + ix(counter) * last[0]
-

@@ -44,7 +44,9 @@ def build_map(builder: Builder, operation: Map) -> Built:
     return builder.finish("map", task, tasks, work)
 
 
-def _strip_loop(builder: Builder, operation: Map, nest: Nest, variable: Var, extent: Ix, start: Ix, stop: Ix) -> None:
+def _strip_loop(
+    builder: Builder, operation: Map, nest: Nest, variable: Var, extent: Ix, start: Ix, stop: Ix
+) -> None:
     if nest.strip is None:
         with builder.loop(extent, start=start, stop=stop) as i:
             _element(builder, operation, _at(nest, variable, i), nest.lane)
@@ -54,7 +56,11 @@ def _strip_loop(builder: Builder, operation: Map, nest: Nest, variable: Var, ext
     with builder.loop(extent, start=start, stop=minimum(stop, full)) as i:
         _element(builder, operation, _at(nest, variable, i), nest.lane)
     left = nest.strip - full * nest.lane.lanes
-    ends = Op("and", (Op("eq", (Index(stop), Index(extent)), "bool"), Op("gt", (Index(left), Const(0, "i64")), "bool")), "bool")
+    ends = Op(
+        "and",
+        (Op("eq", (Index(stop), Index(extent)), "bool"), Op("gt", (Index(left), Const(0, "i64")), "bool")),
+        "bool",
+    )
     with builder.when(ends):
         tail = builder.fresh_var(extent)
         builder.emit(Define(tail, full))
@@ -101,8 +107,8 @@ def build_fill(builder: Builder, operation: Fill) -> Built:
         mapping[axis] = ix(variable) * (lanes if axis == layout.blocked else 1)
     task, tasks = builder.tasks(loops)
     name = builder.buffer(root, written=True)
-    constant = Const(fill.value, fill.dtype)  # type: ignore[union-attr]
-    value = builder.splat(constant, lanes) if lanes > 1 else constant
+    assert isinstance(fill, Const)
+    value = builder.splat(fill, lanes) if lanes > 1 else fill
 
     def slab(depth: int, at: dict[int, Ix]) -> None:
         """Fill all of the remaining axes."""
@@ -131,4 +137,6 @@ def build_fill(builder: Builder, operation: Fill) -> Built:
     around = product(whole.shape[a] for a in spatial)
     inside = product(operation.inner.shape[a] for a in spatial)
     border_size = around - inside
-    return builder.finish("fill", task, tasks, float(border_size.value) * 0.5 if border_size.is_const else 100.0)
+    return builder.finish(
+        "fill", task, tasks, float(border_size.value) * 0.5 if border_size.is_const else 100.0
+    )

@@ -74,7 +74,8 @@ def _tile(
     with builder.loop(k.extent, unroll=2) as i:
         base = {**mapping, k: ix(i)}
         b = [
-            builder.value(operation.b, {**base, axes[-1]: first + v * lanes + ix(spread)}, lane) for v in range(vectors)
+            builder.value(operation.b, {**base, axes[-1]: first + v * lanes + ix(spread)}, lane)
+            for v in range(vectors)
         ]
         for p in range(run.size):
             a: Value = Splat(builder.value(operation.a, {**base, axes[-2]: top + p}), lanes)

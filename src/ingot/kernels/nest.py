@@ -26,7 +26,9 @@ class Nest:
     fixed: dict[Var, Ix] = field(default_factory=dict)
 
 
-def nest_of(builder: Builder, output: Tensor, axes: Sequence[Var], values: Sequence[Value], free: Sequence[Var] = ()) -> Nest:
+def nest_of(
+    builder: Builder, output: Tensor, axes: Sequence[Var], values: Sequence[Value], free: Sequence[Var] = ()
+) -> Nest:
     """The nest for computing `output[axes]` from `values`; free: reduction variables that values also use.
 
     Neighbouring loops that every access walks evenly become one.
@@ -66,7 +68,9 @@ def nest_of(builder: Builder, output: Tensor, axes: Sequence[Var], values: Seque
     return nest
 
 
-def _flats(builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]) -> list[Ix]:
+def _flats(
+    builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]
+) -> list[Ix]:
     """Every buffer offset in the body, with the data that run-time indices depend on."""
     found = [builder.flat(output, [nest.mapping[a] for a in axes])[1]]
     for value in values:
@@ -79,7 +83,9 @@ def _flats(builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], va
     return found
 
 
-def _merge(builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]) -> None:
+def _merge(
+    builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]
+) -> None:
     i = len(nest.loops) - 2
     while i >= 0:
         (outer, outer_extent), (inner, inner_extent) = nest.loops[i], nest.loops[i + 1]
@@ -99,7 +105,9 @@ def _merge(builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], va
         i -= 1
 
 
-def _strip(builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]) -> None:
+def _strip(
+    builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]
+) -> None:
     """Vectorise the innermost loop of a row-major nest, where it is long enough and walked evenly."""
     if not nest.loops:
         return

@@ -36,7 +36,9 @@ class _Layer:
         padded = np.zeros((self.gates, self.hidden, width), np.float32)
         padded[:, :, : self.hidden] = operation.weight
         grouped = padded.reshape(self.gates, self.hidden, self.vectors // self.group, self.group * self.lanes)
-        self.weights = builder.buffer(Packed("recurrent weights", np.ascontiguousarray(grouped.transpose(2, 1, 0, 3))))
+        self.weights = builder.buffer(
+            Packed("recurrent weights", np.ascontiguousarray(grouped.transpose(2, 1, 0, 3)))
+        )
         self.bias = None
         if operation.recurrent_bias is not None:
             bias = np.zeros(width, np.float32)
@@ -46,11 +48,15 @@ class _Layer:
         task, tasks = builder.tasks([(row, self.batch)])
         self.row = ix(row)
         for state, last in zip(operation.state, operation.last, strict=False):
-            self.vector_loop(lambda j, lane, a=state, b=last: self.write(b, [self.row, j], lane, self.read(a, [self.row, j], lane)))
+            self.copy(state, [], last, [])
         with builder.loop(self.steps) as t:
             step = ix(builder.define(self.steps - 1 - ix(t), self.steps)) if operation.reverse else ix(t)
             self.step(step)
-        work = float(self.gates * self.hidden * self.hidden) / 12 * (self.steps.value if self.steps.is_const else 32)
+        work = (
+            float(self.gates * self.hidden * self.hidden)
+            / 12
+            * (self.steps.value if self.steps.is_const else 32)
+        )
         return builder.finish(operation.op, task, tasks, work)
 
     def vector_loop(self, body: Callable[[Ix, Lane], None]) -> None:
@@ -60,8 +66,18 @@ class _Layer:
 
     def at_vector(self, v: Ix, body: Callable[[Ix, Lane], None]) -> None:
         spread = self.builder.fresh_var(self.lanes)
-        count = None if self.hidden % self.lanes == 0 else minimum(ix(self.hidden) - v * self.lanes, self.lanes)
+        count = (
+            None if self.hidden % self.lanes == 0 else minimum(ix(self.hidden) - v * self.lanes, self.lanes)
+        )
         body(v * self.lanes + ix(spread), Lane(spread, self.lanes, count))
+
+    def copy(self, source: Tensor, at: list[Ix], target: Tensor, to: list[Ix]) -> None:
+        """Copy this batch element's hidden units from source[at] to target[to]."""
+
+        def vector(j: Ix, lane: Lane) -> None:
+            self.write(target, [*to, self.row, j], lane, self.read(source, [*at, self.row, j], lane))
+
+        self.vector_loop(vector)
 
     def read(self, tensor: Tensor, index: list[Ix], lane: Lane | None) -> Value:
         return self.builder.value(Read(tensor, tuple(index)), {}, lane)
@@ -93,11 +109,7 @@ class _Layer:
 
     def step(self, step: Ix) -> None:
         getattr(self, f"_{self.operation.op}")(step)
-        self.vector_loop(
-            lambda j, lane: self.write(
-                self.operation.last[0], [self.row, j], lane, self.read(self.operation.output, [step, self.row, j], lane)
-            )
-        )
+        self.copy(self.operation.output, [step], self.operation.last[0], [])
 
     def groups(self, body: Callable[[Ix], None]) -> None:
         with self.builder.loop(self.vectors // self.group) as g:
@@ -111,9 +123,16 @@ class _Layer:
             for v in range(self.group):
 
                 def vector(j: Ix, lane: Lane, v: int = v) -> None:
-                    i, o, f, c = (self.op("add", accs[n][v], self.gate_input(step, n, j, lane)) for n in range(4))
+                    i, o, f, c = (
+                        self.op("add", accs[n][v], self.gate_input(step, n, j, lane)) for n in range(4)
+                    )
                     old = self.read(cell, [self.row, j], lane)
-                    new = self.op("fma", self.op("sigmoid", f), old, self.op("mul", self.op("sigmoid", i), self.op("tanh", c)))
+                    new = self.op(
+                        "fma",
+                        self.op("sigmoid", f),
+                        old,
+                        self.op("mul", self.op("sigmoid", i), self.op("tanh", c)),
+                    )
                     self.write(cell, [self.row, j], lane, new)
                     out = self.op("mul", self.op("sigmoid", o), self.op("tanh", new))
                     self.write(self.operation.output, [step, self.row, j], lane, out)
@@ -134,9 +153,17 @@ class _Layer:
             for v in range(self.group):
 
                 def vector(j: Ix, lane: Lane, v: int = v) -> None:
-                    z, r = (self.op("sigmoid", self.op("add", accs[n][v], self.gate_input(step, n, j, lane))) for n in (0, 1))
+                    z, r = (
+                        self.op("sigmoid", self.op("add", accs[n][v], self.gate_input(step, n, j, lane)))
+                        for n in (0, 1)
+                    )
                     self.write(update, [self.row, j], lane, z)
-                    self.write(scratch, [self.row, j], lane, self.op("mul", r, self.read(hidden, [self.row, j], lane)))
+                    self.write(
+                        scratch,
+                        [self.row, j],
+                        lane,
+                        self.op("mul", r, self.read(hidden, [self.row, j], lane)),
+                    )
 
                 self.at_vector(g * self.group + v, vector)
 
@@ -158,7 +185,10 @@ class _Layer:
         for v in range(self.group):
 
             def vector(j: Ix, lane: Lane, v: int = v) -> None:
-                z, r = (self.op("sigmoid", self.op("add", accs[n][v], self.gate_input(step, n, j, lane))) for n in (0, 1))
+                z, r = (
+                    self.op("sigmoid", self.op("add", accs[n][v], self.gate_input(step, n, j, lane)))
+                    for n in (0, 1)
+                )
                 inner: Value = accs[2][v]
                 if self.bias is not None:
                     split = j.split(lane.var)
@@ -191,4 +221,3 @@ class _Layer:
                 self.at_vector(g * self.group + v, vector)
 
         self.groups(group)
-

@@ -75,7 +75,9 @@ def _kept_lane(builder: Builder, operation: Reduce, nest: Nest) -> Built:
     task, tasks = builder.tasks(outer)
     if extent.is_const and extent.value <= together:
         with builder.block() as body:
-            _positions(builder, operation, nest, [{variable: ix(p)} for p in range(extent.value)], nest.lane, steps)
+            _positions(
+                builder, operation, nest, [{variable: ix(p)} for p in range(extent.value)], nest.lane, steps
+            )
         for statement in body:
             builder.emit(statement)
     else:
@@ -91,7 +93,10 @@ def _kept_lane(builder: Builder, operation: Reduce, nest: Nest) -> Built:
 
 def _even_tile(extent: int, most: int) -> int:
     """The tile up to `most` that leaves the least remainder, larger ones first."""
-    return min(range(min(most, extent), 0, -1), key=lambda t: (extent % t + (2 if t < most // 2 else 0) * (extent // t), -t))
+    return min(
+        range(min(most, extent), 0, -1),
+        key=lambda t: (extent % t + (2 if t < most // 2 else 0) * (extent // t), -t),
+    )
 
 
 def _const(e: Ix, otherwise: int) -> int:
@@ -99,14 +104,20 @@ def _const(e: Ix, otherwise: int) -> int:
 
 
 def _positions(
-    builder: Builder, operation: Reduce, nest: Nest, positions: list[dict[Var, Ix]], lane: Lane, steps: int | None
+    builder: Builder,
+    operation: Reduce,
+    nest: Nest,
+    positions: list[dict[Var, Ix]],
+    lane: Lane,
+    steps: int | None,
 ) -> None:
     """Reduce several neighbouring positions together, then finish and store each."""
     dtype = operation.value.dtype
     start = Const(identity_of(operation.op, dtype), dtype)
     mappings = [{a: substitute(m, p) for a, m in nest.mapping.items()} for p in positions]
     lane_list = [
-        Lane(lane.var, lane.lanes, None if lane.count is None else substitute(lane.count, p)) for p in positions
+        Lane(lane.var, lane.lanes, None if lane.count is None else substitute(lane.count, p))
+        for p in positions
     ]
     accs: list[Local]
     if steps is not None:
@@ -123,7 +134,9 @@ def _positions(
                 current = values[p]
                 if current is None:
                     current = builder.splat(start, lane.lanes)
-                    local = builder.let(combine(operation.op, current, term) if operation.op == "add" else term, "a")
+                    local = builder.let(
+                        combine(operation.op, current, term) if operation.op == "add" else term, "a"
+                    )
                     values[p] = local
                 else:
                     builder.assign(current, combine(operation.op, current, term))  # type: ignore[arg-type]
@@ -157,7 +170,12 @@ def _term(
 ) -> Value:
     """The value of one step; a product is left open, so that it can be fused into the sum."""
     value = operation.value
-    if operation.op == "add" and isinstance(value, Op) and value.name == "mul" and value.dtype in ("f32", "f64"):
+    if (
+        operation.op == "add"
+        and isinstance(value, Op)
+        and value.name == "mul"
+        and value.dtype in ("f32", "f64")
+    ):
         args = [builder.value(a, mapping, lane, None, memo) for a in value.args]
         return Op("mul", tuple(builder.splat(a, lane.lanes) for a in args), value.dtype)
     return builder.splat(builder.value(value, mapping, lane, None, memo), lane.lanes)
@@ -264,7 +282,11 @@ def _vector_axis(builder: Builder, operation: Reduce, mapping: dict[Var, Ix]) ->
                 splits.append(flat.split(lane))
             elif isinstance(node, Index | Select):
                 splits.append(None)
-        if splits and all(s is not None and s[0] in (0, 1) for s in splits) and any(s[0] == 1 for s in splits if s):
+        if (
+            splits
+            and all(s is not None and s[0] in (0, 1) for s in splits)
+            and any(s[0] == 1 for s in splits if s)
+        ):
             return variable
     return None
 
@@ -299,4 +321,3 @@ def _arg(builder: Builder, operation: Reduce) -> Built:
     result = builder.value(operation.finish, mapping, None, where)
     builder.store(operation.output, list(map(ix, operation.axes)), mapping, None, result)
     return builder.finish(operation.op, task, tasks, 4.0 * _const(over.extent, 256))
-

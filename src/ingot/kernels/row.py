@@ -49,13 +49,21 @@ def build_row(builder: Builder, operation: Row) -> Built:
     length = product(e for _, e in rows)
     row = _Row(builder, operation, mapping, rows, lane, layout.block if layout.blocked is not None else 1)
     row.build(length)
-    work = (value_cost(operation.value) + value_cost(operation.finish) + 20) * (length.value if length.is_const else 128)
+    work = (value_cost(operation.value) + value_cost(operation.finish) + 20) * (
+        length.value if length.is_const else 128
+    )
     return builder.finish(operation.op, task, tasks, work if lane else work / 8)
 
 
 class _Row:
     def __init__(
-        self, builder: Builder, operation: Row, mapping: dict[Var, Ix], rows: list[tuple[int, Ix]], lane: Lane | None, block: int
+        self,
+        builder: Builder,
+        operation: Row,
+        mapping: dict[Var, Ix],
+        rows: list[tuple[int, Ix]],
+        lane: Lane | None,
+        block: int,
     ) -> None:
         self.builder, self.operation, self.mapping, self.rows = builder, operation, mapping, rows
         self.lane, self.block = lane, block
@@ -72,7 +80,9 @@ class _Row:
                 visit(at, self.lane)
                 return
             axis, extent = self.rows[depth]
-            last = self.lane is None and axis == (layout.blocked if layout.blocked is not None else layout.order[-1])
+            last = self.lane is None and axis == (
+                layout.blocked if layout.blocked is not None else layout.order[-1]
+            )
             if not last:
                 with builder.loop(extent) as i:
                     nested(depth + 1, {**at, axes[axis]: ix(i)})
@@ -92,7 +102,13 @@ class _Row:
         nested(0, dict(self.mapping))
 
     def inside(
-        self, nested: Callable[[int, dict[Var, Ix]], None], depth: int, at: dict[Var, Ix], axis: Var, i: Ix, count: Ix | None
+        self,
+        nested: Callable[[int, dict[Var, Ix]], None],
+        depth: int,
+        at: dict[Var, Ix],
+        axis: Var,
+        i: Ix,
+        count: Ix | None,
     ) -> None:
         variable = self.builder.fresh_var(self.lanes)
         outer_lane = self.lane
@@ -137,7 +153,15 @@ class _Row:
     def build(self, length: Ix) -> None:
         getattr(self, self.operation.op)(length)
 
-    def _pass(self, name: str, start: float, step: Callable[[Value], Value], *, first: bool, write: Callable[[Value], Value] | None = None) -> Value:
+    def _pass(
+        self,
+        name: str,
+        start: float,
+        step: Callable[[Value], Value],
+        *,
+        first: bool,
+        write: Callable[[Value], Value] | None = None,
+    ) -> Value:
         """Reduce step(x) over the row; write, where given, replaces what the output holds."""
         builder = self.builder
         dtype = self.operation.value.dtype
@@ -149,9 +173,8 @@ class _Row:
             if first and not self.plain:
                 self.keep(at, lane, x)
             if write is not None:
-                x = builder.let(write(x))
-                self.keep(at, lane, x)
-                term = x
+                term: Value = builder.let(write(x))
+                self.keep(at, lane, term)
             else:
                 term = step(x)
             term = self.masked(term, lane, start)
@@ -182,7 +205,9 @@ class _Row:
 
     def softmax(self, length: Ix) -> None:
         top = self._pass("max", float("-inf"), lambda x: x, first=True)
-        total = self._pass("add", 0.0, lambda x: x, first=False, write=lambda x: self.op("exp", self.op("sub", x, top)))
+        total = self._pass(
+            "add", 0.0, lambda x: x, first=False, write=lambda x: self.op("exp", self.op("sub", x, top))
+        )
         scale = self.builder.let(self.op("div", self.const(1.0), total))
         self._finish(lambda x: self.op("mul", x, scale), stored=True)
 
@@ -195,7 +220,9 @@ class _Row:
     def inverse_length(self, length: Ix) -> Value:
         if length.is_const:
             return self.const(1.0 / max(length.value, 1))
-        return self.builder.let(self.op("div", self.const(1.0), Cast(Index(length), self.operation.value.dtype)))
+        return self.builder.let(
+            self.op("div", self.const(1.0), Cast(Index(length), self.operation.value.dtype))
+        )
 
     def scale_of(self, total: Value, length: Ix) -> Value:
         """1 / sqrt(total / length + epsilon)."""
@@ -218,4 +245,3 @@ class _Row:
     def rms_norm(self, length: Ix) -> None:
         scale = self.scale_of(self._pass("add", 0.0, lambda x: self.op("mul", x, x), first=True), length)
         self._finish(lambda x: self.op("mul", x, scale), stored=False)
-

@@ -70,7 +70,9 @@ def choose(target: Target, rows: Ix, columns: Ix, vectors: int, half: bool) -> T
         for tall in (1, 2, 3, 4, 7):
             if tall > most:
                 continue
-            if tall > 1 and not (rows.is_const and columns.is_const and columns.value * tall <= most and rows.value >= tall):
+            if tall > 1 and not (
+                rows.is_const and columns.is_const and columns.value * tall <= most and rows.value >= tall
+            ):
                 continue
             width = most // tall
             cost = 0.0

@@ -155,14 +155,20 @@ class Context:
         return self.read(operand, index)
 
     def map(
-        self, shape: Sequence[IxLike], dtype: str, element: Callable[[tuple[Var, ...]], Value], name: str | None = None
+        self,
+        shape: Sequence[IxLike],
+        dtype: str,
+        element: Callable[[tuple[Var, ...]], Value],
+        name: str | None = None,
     ) -> Operand:
         """output[axes] = element(axes)."""
         output = self.tensor(dtype, shape, name)
         axes = self.axes(shape)
         return self.add(Map(output, axes, element(axes)))
 
-    def view(self, operand: Operand, shape: Sequence[IxLike], index: Callable[..., Sequence[IxLike]]) -> Operand:
+    def view(
+        self, operand: Operand, shape: Sequence[IxLike], index: Callable[..., Sequence[IxLike]]
+    ) -> Operand:
         """Data movement: output[axes] = operand[index(*axes)]."""
         return self.map(shape, operand.dtype, lambda axes: self.read(operand, index(*map(ix, axes))))
 
@@ -185,7 +191,12 @@ class Context:
         if key not in self._padded:
             shape = [d + a + b for d, (a, b) in zip(operand.shape, before_after, strict=True)]
             whole = self.tensor(operand.dtype, shape)
-            inner = Tensor(self.unique("t"), operand.dtype, operand.shape, region=(whole, tuple(a for a, _ in before_after)))
+            inner = Tensor(
+                self.unique("t"),
+                operand.dtype,
+                operand.shape,
+                region=(whole, tuple(a for a, _ in before_after)),
+            )
             self.add(Fill(whole, self.axes(shape), Const(fill, operand.dtype), inner))
             axes = self.axes(operand.shape)
             self.add(Map(inner, axes, Read(source, tuple(map(ix, axes)))))
@@ -218,7 +229,9 @@ class Context:
                 if len(integers) > 1:
                     text = ", ".join(str(tuple(map(str, s))) for s in shapes)
                     raise IngotError(
-                        "shape-mismatch", f"{self.node.operator} cannot broadcast {text}", where=self.node.name,
+                        "shape-mismatch",
+                        f"{self.node.operator} cannot broadcast {text}",
+                        where=self.node.name,
                         remedy="check the model's input shapes (--shape)",
                     )
                 dims = integers or {min(dims, key=str)}
@@ -271,7 +284,8 @@ def unravel_from(index: Sequence[IxLike], shape: Sequence[Ix], to: Sequence[Ix])
             if i >= len(shape) and j >= len(to):
                 break
             grow_left = j >= len(to) or (
-                i < len(shape) and (nonnegative(right - left) if not (right - left).is_const else (right - left).value > 0)
+                i < len(shape)
+                and (nonnegative(right - left) if not (right - left).is_const else (right - left).value > 0)
             )
             if grow_left and i < len(shape):
                 left, gi = left * shape[i], [*gi, i]

@@ -72,7 +72,9 @@ def conv_transpose(ctx: Context, node: Node) -> Operand:
         if given is not None:
             total = (full - int(given[i])).value
             half = total // 2
-            pads[i] = (total - half, half) if node.get("auto_pad", "") != "SAME_UPPER" else (half, total - half)
+            pads[i] = (
+                (total - half, half) if node.get("auto_pad", "") != "SAME_UPPER" else (half, total - half)
+            )
         elif node.get("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
             total = (full - x.shape[2 + i] * strides[i]).value
             half = total // 2
@@ -80,16 +82,33 @@ def conv_transpose(ctx: Context, node: Node) -> Operand:
         sizes.append(full - pads[i][0] - pads[i][1])
     per_group, features = weight.shape[1], weight.shape[1] * groups
     spread = [ix(d) * s for d, s in zip(x.shape[2:], strides, strict=True)]
-    direct = kernel == strides and all(p == (0, 0) for p in pads) and groups == 1 and all(d == 1 for d in dilations)
+    direct = (
+        kernel == strides
+        and all(p == (0, 0) for p in pads)
+        and groups == 1
+        and all(d == 1 for d in dilations)
+    )
     if direct and sizes == spread and x.dtype == "f32" and n <= 2:
         phases = math.prod(kernel)
-        table = np.moveaxis(weight.reshape(weight.shape[0], per_group, phases), 1, 2).reshape(weight.shape[0], -1)
+        table = np.moveaxis(weight.reshape(weight.shape[0], per_group, phases), 1, 2).reshape(
+            weight.shape[0], -1
+        )
         shape = [x.shape[0], features * phases, *x.shape[2:]]
         out = ctx.axes(shape)
         channel = var(ctx.unique("r"), x.shape[1])
         index = (ix(out[0]), ix(channel), *map(ix, out[2:]))
         wide = ctx.add(
-            Dense(ctx.tensor("f32", shape), out, Acc("f32"), 1, (), channel, ctx.place(x), index, np.ascontiguousarray(table))
+            Dense(
+                ctx.tensor("f32", shape),
+                out,
+                Acc("f32"),
+                1,
+                (),
+                channel,
+                ctx.place(x),
+                index,
+                np.ascontiguousarray(table),
+            )
         )
         biased = None if bias is None else bias
 
@@ -103,7 +122,10 @@ def conv_transpose(ctx: Context, node: Node) -> Operand:
 
         return ctx.map([x.shape[0], features, *sizes], "f32", source)
     spaced = _zero_insert(ctx, x, strides)
-    around = [((k - 1) * d - p, (k - 1) * d - q + e) for k, d, (p, q), e in zip(kernel, dilations, pads, extra, strict=True)]
+    around = [
+        ((k - 1) * d - p, (k - 1) * d - q + e)
+        for k, d, (p, q), e in zip(kernel, dilations, pads, extra, strict=True)
+    ]
     if any(a < 0 or b < 0 for a, b in around):
         raise node.unsupported("pads larger than the kernel")
     padded = ctx.pad(spaced, [(0, 0), (0, 0), *around], 0.0)
@@ -115,14 +137,20 @@ def conv_transpose(ctx: Context, node: Node) -> Operand:
     channel = var(ctx.unique("r"), inner)
     feature = ix(out[1])
     x_channel = ix(channel) if groups == 1 else feature // per_group * inner + ix(channel)
-    index = (ix(out[0]), x_channel, *(ix(o) + ix(t) * d for o, t, d in zip(out[2:], taps, dilations, strict=True)))
+    index = (
+        ix(out[0]),
+        x_channel,
+        *(ix(o) + ix(t) * d for o, t, d in zip(out[2:], taps, dilations, strict=True)),
+    )
     finish = with_bias(ctx, bias, out[1], x.dtype)
     output = ctx.tensor(x.dtype, shape)
     if groups == 1 and x.dtype == "f32" and n <= 2:
         array = np.moveaxis(flipped, (0, 1), (-2, -1))
         return ctx.add(Dense(output, out, finish, 1, taps, channel, ctx.place(padded), index, array))
     table_operand = ctx.constant(np.ascontiguousarray(flipped))
-    value = op("mul", ctx.read(padded, index), ctx.read(table_operand, [x_channel, feature % per_group, *taps]))
+    value = op(
+        "mul", ctx.read(padded, index), ctx.read(table_operand, [x_channel, feature % per_group, *taps])
+    )
     return ctx.add(Reduce(output, out, finish, "add", (*taps, channel), value))
 
 
@@ -197,12 +225,14 @@ def product_of(ctx: Context, a: Operand, b: Operand, shape: tuple[Ix, ...], fini
     output = ctx.tensor(a.dtype, shape)
     k = var(ctx.unique("r"), a.shape[-1])
     done: Value = finish(out)  # type: ignore[operator]
-    a_axes = [ix(0) if d == ix(1) else ix(i) for d, i in zip(a.shape[:-1], out[len(out) - a.rank : -1], strict=True)]
+    a_axes = [
+        ix(0) if d == ix(1) else ix(i) for d, i in zip(a.shape[:-1], out[len(out) - a.rank : -1], strict=True)
+    ]
     if b.data is not None and b.rank == 2 and a.dtype == "f32":
-        return ctx.add(
-            Dense(output, out, done, len(out) - 1, (), k, ctx.place(a), (*a_axes, ix(k)), b.data)
-        )
-    b_axes = [ix(0) if d == ix(1) else ix(i) for d, i in zip(b.shape[:-2], out[len(out) - b.rank : -2], strict=True)]
+        return ctx.add(Dense(output, out, done, len(out) - 1, (), k, ctx.place(a), (*a_axes, ix(k)), b.data))
+    b_axes = [
+        ix(0) if d == ix(1) else ix(i) for d, i in zip(b.shape[:-2], out[len(out) - b.rank : -2], strict=True)
+    ]
     left = ctx.read(a, [*a_axes, k])
     right = ctx.read(b, [*b_axes, k, out[-1]])
     if a.dtype != "f32" or not isinstance(left, Read) or not isinstance(right, Read):

@@ -17,10 +17,16 @@ FLOATS = ("f16", "f32", "f64")
 
 def op(name: str, *args: Value) -> Value:
     """An operation on values of one dtype; literals take the dtype of the first value."""
-    dtype = next(a.dtype for a in args if not isinstance(a, Const) or len(args) == 1) if not all(
-        isinstance(a, Const) for a in args
-    ) else args[0].dtype
-    return Op(name, tuple(cast(a, dtype) if isinstance(a, Const) else a for a in args), "bool" if OPS[name].boolean else dtype)
+    dtype = (
+        next(a.dtype for a in args if not isinstance(a, Const) or len(args) == 1)
+        if not all(isinstance(a, Const) for a in args)
+        else args[0].dtype
+    )
+    return Op(
+        name,
+        tuple(cast(a, dtype) if isinstance(a, Const) else a for a in args),
+        "bool" if OPS[name].boolean else dtype,
+    )
 
 
 def const(value: float, like: Value) -> Const:
@@ -42,7 +48,11 @@ def _sigmoid(x: Value) -> Value:
 
 
 def _softplus(x: Value) -> Value:
-    return op("add", op("max", x, const(0, x)), op("log", op("add", const(1, x), op("exp", op("neg", op("abs", x))))))
+    return op(
+        "add",
+        op("max", x, const(0, x)),
+        op("log", op("add", const(1, x), op("exp", op("neg", op("abs", x))))),
+    )
 
 
 def _gelu(x: Value, node: Node) -> Value:
@@ -55,7 +65,9 @@ def _gelu(x: Value, node: Node) -> Value:
 
 
 def _elu(x: Value, alpha: float, gamma: float = 1.0) -> Value:
-    negative = op("mul", op("sub", op("exp", op("min", x, const(0, x))), const(1, x)), const(alpha * gamma, x))
+    negative = op(
+        "mul", op("sub", op("exp", op("min", x, const(0, x))), const(1, x)), const(alpha * gamma, x)
+    )
     positive = x if gamma == 1.0 else op("mul", x, const(gamma, x))
     return Select(op("lt", x, const(0, x)), negative, positive)
 
@@ -72,20 +84,52 @@ UNARY: dict[str, Unary] = {
     **{
         name: (lambda name: lambda x, node: op(name, x))(ir)
         for name, ir in {
-            "Abs": "abs", "Neg": "neg", "Sqrt": "sqrt", "Exp": "exp", "Log": "log", "Tanh": "tanh", "Sigmoid": "sigmoid",
-            "Erf": "erf", "Floor": "floor", "Ceil": "ceil", "Round": "round", "Sign": "sign", "Sin": "sin", "Cos": "cos",
-            "Tan": "tan", "Asin": "asin", "Acos": "acos", "Atan": "atan", "Sinh": "sinh", "Cosh": "cosh",
-            "Asinh": "asinh", "Acosh": "acosh", "Atanh": "atanh", "Not": "not", "IsNaN": "isnan", "BitwiseNot": "bitnot",
+            "Abs": "abs",
+            "Neg": "neg",
+            "Sqrt": "sqrt",
+            "Exp": "exp",
+            "Log": "log",
+            "Tanh": "tanh",
+            "Sigmoid": "sigmoid",
+            "Erf": "erf",
+            "Floor": "floor",
+            "Ceil": "ceil",
+            "Round": "round",
+            "Sign": "sign",
+            "Sin": "sin",
+            "Cos": "cos",
+            "Tan": "tan",
+            "Asin": "asin",
+            "Acos": "acos",
+            "Atan": "atan",
+            "Sinh": "sinh",
+            "Cosh": "cosh",
+            "Asinh": "asinh",
+            "Acosh": "acosh",
+            "Atanh": "atanh",
+            "Not": "not",
+            "IsNaN": "isnan",
+            "BitwiseNot": "bitnot",
         }.items()
     },
     "Relu": lambda x, node: op("max", x, const(0, x)),
     "LeakyRelu": lambda x, node: _leaky(x, const(node.get("alpha", 0.01), x)),
     "Elu": lambda x, node: _elu(x, node.get("alpha", 1.0)),
-    "Selu": lambda x, node: _elu(x, node.get("alpha", 1.6732632423543772), node.get("gamma", 1.0507009873554805)),
+    "Selu": lambda x, node: _elu(
+        x, node.get("alpha", 1.6732632423543772), node.get("gamma", 1.0507009873554805)
+    ),
     "Celu": lambda x, node: op(
         "add",
         op("max", x, const(0, x)),
-        op("min", op("mul", op("sub", op("exp", op("mul", x, const(1 / node.get("alpha", 1.0), x))), const(1, x)), const(node.get("alpha", 1.0), x)), const(0, x)),
+        op(
+            "min",
+            op(
+                "mul",
+                op("sub", op("exp", op("mul", x, const(1 / node.get("alpha", 1.0), x))), const(1, x)),
+                const(node.get("alpha", 1.0), x),
+            ),
+            const(0, x),
+        ),
     ),
     "ThresholdedRelu": lambda x, node: Select(op("gt", x, const(node.get("alpha", 1.0), x)), x, const(0, x)),
     "HardSigmoid": lambda x, node: _hard_sigmoid(x, node.get("alpha", 0.2), node.get("beta", 0.5)),
@@ -100,14 +144,28 @@ UNARY: dict[str, Unary] = {
     "Shrink": lambda x, node: Select(
         op("lt", x, const(-node.get("lambd", 0.5), x)),
         op("add", x, const(node.get("bias", 0.0), x)),
-        Select(op("gt", x, const(node.get("lambd", 0.5), x)), op("sub", x, const(node.get("bias", 0.0), x)), const(0, x)),
+        Select(
+            op("gt", x, const(node.get("lambd", 0.5), x)),
+            op("sub", x, const(node.get("bias", 0.0), x)),
+            const(0, x),
+        ),
     ),
 }
 
 
 def _is_inf(x: Value, node: Node) -> Value:
-    sides = [op("eq", x, const(s * math.inf, x)) for s, a in ((1, "detect_positive"), (-1, "detect_negative")) if node.get(a, 1)]
-    return Const(False, "bool") if not sides else sides[0] if len(sides) == 1 else Op("or", (sides[0], sides[1]), "bool")
+    sides = [
+        op("eq", x, const(s * math.inf, x))
+        for s, a in ((1, "detect_positive"), (-1, "detect_negative"))
+        if node.get(a, 1)
+    ]
+    return (
+        Const(False, "bool")
+        if not sides
+        else sides[0]
+        if len(sides) == 1
+        else Op("or", (sides[0], sides[1]), "bool")
+    )
 
 
 @lowers(*UNARY)
@@ -252,5 +310,3 @@ def dtype_name(number: int, node: Node) -> str:
         return NAMES[onnx_ir.DataType(number).numpy()]
     except KeyError:
         raise node.unsupported(f"dtype {onnx_ir.DataType(number).name}") from None
-
-

@@ -101,7 +101,10 @@ class _Lowering:
             return NAMES[value.dtype.numpy()]  # type: ignore[union-attr]
         except (KeyError, TypeError, AttributeError):
             kind = getattr(value.dtype, "name", "no tensor")
-            return self.refuse(Gap(str(value.name), "", "", f"dtype {kind}", "cast to a supported dtype")) or "f32"
+            return (
+                self.refuse(Gap(str(value.name), "", "", f"dtype {kind}", "cast to a supported dtype"))
+                or "f32"
+            )
 
     def refuse(self, gap: Gap) -> None:
         if self.gaps is None:
@@ -111,7 +114,9 @@ class _Lowering:
     def shape(self, value: onnxir.Value) -> tuple[Ix, ...]:
         if value.shape is None:
             raise IngotError(
-                "shape-unknown", "this input has no shape, not even a rank", where=str(value.name),
+                "shape-unknown",
+                "this input has no shape, not even a rank",
+                where=str(value.name),
                 remedy=f"give one with --shape {value.name}:1x3x224x224",
             )
         dims: list[Ix] = []
@@ -136,14 +141,18 @@ class _Lowering:
 
     def missing(self, name: str) -> Operand:
         if self.gaps is None or name not in self.poisoned:
-            raise IngotError("model-invalid", f"no node makes the output {name!r}", where=name, remedy="repair the model")
+            raise IngotError(
+                "model-invalid", f"no node makes the output {name!r}", where=name, remedy="repair the model"
+            )
         return Operand(name, "f32", ())
 
     def initializer(self, name: str, tensor: Any) -> Operand:
         try:
             return self.ctx.constant(tensor.numpy(), name)
         except IngotError:
-            self.refuse(Gap(name, "initializer", "", f"dtype {tensor.dtype.name}", "cast it to a supported dtype"))
+            self.refuse(
+                Gap(name, "initializer", "", f"dtype {tensor.dtype.name}", "cast it to a supported dtype")
+            )
             self.poisoned.add(name)
             return Operand(name, "f32", tuple(ix(d) for d in tensor.shape))
 
@@ -158,7 +167,11 @@ class _Lowering:
         if function is None:
             known_domain = not domain and node.op_type
             reason = f"operator {domain + '.' if domain else ''}{node.op_type} is not supported"
-            remedy = "replace it with supported operators" if known_domain else f"the domain {domain!r} is not ONNX's: export without it"
+            remedy = (
+                "replace it with supported operators"
+                if known_domain
+                else f"the domain {domain!r} is not ONNX's: export without it"
+            )
             self.fail(Gap(label, node.op_type, domain, reason, remedy), outputs)
             return
         inputs = [None if v is None else self.operand(str(v.name), label) for v in node.inputs]
@@ -172,7 +185,9 @@ class _Lowering:
             self.fail(Gap(label, node.op_type, domain, error.cause, error.remedy), outputs)
             return
         except (KeyError, IndexError, ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
-            gap = Gap(label, node.op_type, domain, f"{node.op_type}: malformed node ({error})", "repair the model")
+            gap = Gap(
+                label, node.op_type, domain, f"{node.op_type}: malformed node ({error})", "repair the model"
+            )
             if self.gaps is None:
                 raise IngotError("model-invalid", gap.reason, where=label, remedy=gap.remedy) from error
             self.fail(gap, outputs)
@@ -184,11 +199,14 @@ class _Lowering:
 
     def operand(self, name: str, user: str) -> Operand:
         if name not in self.ctx.values:
-            raise IngotError("model-invalid", f"its input {name!r} is never produced", where=user, remedy="repair the model")
+            raise IngotError(
+                "model-invalid",
+                f"its input {name!r} is never produced",
+                where=user,
+                remedy="repair the model",
+            )
         return self.ctx.values[name]
 
     def fail(self, gap: Gap, outputs: list[str]) -> None:
         self.refuse(gap)
         self.poisoned.update(o for o in outputs if o)
-
-

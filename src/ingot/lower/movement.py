@@ -29,7 +29,9 @@ def integers(node: Node, i: int, what: str, attribute: str | None = None) -> lis
     if operand is None:
         return None
     if operand.known is None:
-        raise node.unsupported(f"{what} is computed at run time", "make it a constant, or a function of input shapes")
+        raise node.unsupported(
+            f"{what} is computed at run time", "make it a constant, or a function of input shapes"
+        )
     return [ix(v) for v in operand.known.reshape(-1)]
 
 
@@ -62,7 +64,9 @@ def reshape(ctx: Context, node: Node) -> Operand:
             shape.append(d)
     if hole is not None:
         total, rest = product(x.shape), product(shape)
-        shape[hole] = total if rest == ix(1) else total // rest if rest.is_const and rest.value else total // rest
+        shape[hole] = (
+            total if rest == ix(1) else total // rest if rest.is_const and rest.value else total // rest
+        )
     return ctx.reshape(x, shape)
 
 
@@ -104,7 +108,9 @@ def transpose(ctx: Context, node: Node) -> Operand:
 def concat(ctx: Context, node: Node) -> Operand:
     operands = [x for x in node.inputs if x is not None]
     axis = axis_of(node, operands[0].rank)
-    operands = [x for x in operands if not (x.shape[axis].is_const and x.shape[axis].value == 0)] or operands[:1]
+    operands = [x for x in operands if not (x.shape[axis].is_const and x.shape[axis].value == 0)] or operands[
+        :1
+    ]
     return operands[0] if len(operands) == 1 else ctx.concat(operands, axis)
 
 
@@ -128,7 +134,9 @@ def split(ctx: Context, node: Node) -> list[Operand]:
 def _window(ctx: Context, x: Operand, cut: dict[int, tuple[Ix, Ix, int]]) -> Operand:
     """x[start : … : step] with `size` elements along each axis of cut."""
     shape = [cut[i][1] if i in cut else d for i, d in enumerate(x.shape)]
-    return ctx.view(x, shape, lambda *axes: [cut[i][0] + a * cut[i][2] if i in cut else a for i, a in enumerate(axes)])
+    return ctx.view(
+        x, shape, lambda *axes: [cut[i][0] + a * cut[i][2] if i in cut else a for i, a in enumerate(axes)]
+    )
 
 
 @lowers("Slice")
@@ -344,7 +352,9 @@ def known(ctx: Context, values: np.ndarray, dtype: str = "i64") -> Operand:
     if all(v.is_const for v in values.reshape(-1)):
         from ingot.ir.nodes import DTYPES
 
-        return ctx.constant(np.array([v.value for v in values.reshape(-1)], DTYPES[dtype]).reshape(values.shape))
+        return ctx.constant(
+            np.array([v.value for v in values.reshape(-1)], DTYPES[dtype]).reshape(values.shape)
+        )
     return Operand(ctx.unique("k"), dtype, tuple(ix(d) for d in values.shape), known=values)
 
 
@@ -377,7 +387,9 @@ def eye_like(ctx: Context, node: Node) -> Operand:
     dtype = dtype_name(node.attributes["dtype"], node) if "dtype" in node.attributes else x.dtype
     k = node.get("k", 0)
     return ctx.map(
-        x.shape, dtype, lambda axes: cast(Op("eq", (Index(ix(axes[1])), Index(ix(axes[0]) + k)), "bool"), dtype)
+        x.shape,
+        dtype,
+        lambda axes: cast(Op("eq", (Index(ix(axes[1])), Index(ix(axes[0]) + k)), "bool"), dtype),
     )
 
 
@@ -442,7 +454,9 @@ def _resize_sizes(node: Node, x: Operand) -> tuple[list[Ix], list[float]]:
     if node.operator == "Upsample" or node.opset < 11:
         scales = node.get("scales")
         scales = list(node.constant(1, "scales")) if scales is None else list(scales)
-        return [ix(int(d.value * s)) if d.is_const else d * int(s) for d, s in zip(x.shape, scales, strict=True)], scales
+        return [
+            ix(int(d.value * s)) if d.is_const else d * int(s) for d, s in zip(x.shape, scales, strict=True)
+        ], scales
     axes = [a % x.rank for a in node.get("axes", range(x.rank))]
     sizes_operand, scales_operand = node.optional(3), node.optional(2)
     if sizes_operand is not None and sizes_operand.shape != (ix(0),):
@@ -480,7 +494,9 @@ def _source_positions(node: Node, transform: str, n_in: int, n_out: int, scale: 
     if transform == "half_pixel_symmetric":
         adjustment = n_out / (scale * n_in)
         return (n_in / 2) * (1 - adjustment) + (i + 0.5) / scale - 0.5
-    raise node.unsupported(f"coordinate_transformation_mode={transform}", "use half_pixel, align_corners or asymmetric")
+    raise node.unsupported(
+        f"coordinate_transformation_mode={transform}", "use half_pixel, align_corners or asymmetric"
+    )
 
 
 def _nearest(at: np.ndarray, mode: str, n: int) -> np.ndarray:
@@ -491,5 +507,3 @@ def _nearest(at: np.ndarray, mode: str, n: int) -> np.ndarray:
         "ceil": np.ceil,
     }
     return np.clip(rounding[mode](at), 0, n - 1).astype(np.int64)
-
-

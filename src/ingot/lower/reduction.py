@@ -31,8 +31,13 @@ def identity_of(name: str, dtype: str) -> float | int | bool:
 
 
 def reduce(
-    ctx: Context, x: Operand, axes: Sequence[int], keep: bool, name: str,
-    value: Callable[[Value], Value] = lambda v: v, finish: Callable[[Value], Value] = lambda v: v,
+    ctx: Context,
+    x: Operand,
+    axes: Sequence[int],
+    keep: bool,
+    name: str,
+    value: Callable[[Value], Value] = lambda v: v,
+    finish: Callable[[Value], Value] = lambda v: v,
 ) -> Operand:
     """finish(op over `axes` of value(x)), the reduced axes kept as 1 or dropped."""
     shape = [ix(1) if i in axes else d for i, d in enumerate(x.shape) if keep or i not in axes]
@@ -75,7 +80,9 @@ def reduce_node(ctx: Context, node: Node) -> Operand:
         return reduce(ctx, x, axes, keep, "add", finish=lambda v: mean_of(v, count))
     if kind == "ReduceLogSumExp":
         top = reduce(ctx, x, axes, True, "max")
-        shifted = ctx.map(x.shape, x.dtype, lambda i: op("exp", op("sub", ctx.read(x, i), ctx.read_broadcast(top, i))))
+        shifted = ctx.map(
+            x.shape, x.dtype, lambda i: op("exp", op("sub", ctx.read(x, i), ctx.read_broadcast(top, i)))
+        )
         total = reduce(ctx, shifted, axes, keep, "add", finish=lambda v: op("log", v))
         flat = ctx.reshape(top, total.shape)
         return ctx.map(total.shape, x.dtype, lambda i: op("add", ctx.read(total, i), ctx.read(flat, i)))
@@ -112,7 +119,9 @@ def arg(ctx: Context, node: Node) -> Operand:
     return ctx.add(Reduce(output, out, Acc("i64"), node.operator.lower(), (over,), value, last))
 
 
-def spatial(node: Node, x: Operand, kernel: Sequence[int]) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+def spatial(
+    node: Node, x: Operand, kernel: Sequence[int]
+) -> tuple[list[int], list[int], list[tuple[int, int]]]:
     """strides, dilations and pads of a convolution or pooling window, auto_pad resolved."""
     n = len(kernel)
     strides = [int(s) for s in node.get("strides", [1] * n)]
@@ -130,7 +139,9 @@ def spatial(node: Node, x: Operand, kernel: Sequence[int]) -> tuple[list[int], l
         elif d.is_const:
             total = max((-(-d.value // s) - 1) * s + (k - 1) * step + 1 - d.value, 0)
         else:
-            raise node.unsupported(f"auto_pad={mode} with a stride and a size known at run time", "export with pads")
+            raise node.unsupported(
+                f"auto_pad={mode} with a stride and a size known at run time", "export with pads"
+            )
         small, large = total // 2, total - total // 2
         pads.append((small, large) if mode == "SAME_UPPER" else (large, small))
     return strides, dilations, pads
@@ -159,7 +170,10 @@ def pool(ctx: Context, node: Node) -> Operand:
     shape = [*x.shape[:2], *sizes]
     out = ctx.axes(shape)
     taps = tuple(var(ctx.unique("r"), k) for k in kernel)
-    at = [ix(o) * s + ix(t) * d - p for o, s, t, d, (p, _) in zip(out[2:], strides, taps, dilations, pads, strict=True)]
+    at = [
+        ix(o) * s + ix(t) * d - p
+        for o, s, t, d, (p, _) in zip(out[2:], strides, taps, dilations, pads, strict=True)
+    ]
     index = [*map(ix, out[:2])]
     output = ctx.tensor(x.dtype, shape)
     if node.operator == "MaxPool" and all(d == 1 for d in dilations):
@@ -171,8 +185,13 @@ def pool(ctx: Context, node: Node) -> Operand:
         for test in (Op("ge", (Index(i), Const(0, "i64")), "bool"), Op("lt", (Index(i), Index(d)), "bool")):
             inside = test if inside == Const(True, "bool") else Op("and", (inside, test), "bool")
         index.append(i)
-    plain = all(i.lower() is not None and i.lower() >= 0 for i in at) and not ceil and all(  # type: ignore[operator]
-        (i - d).upper() is not None and (i - d).upper() < 0 for i, d in zip(at, x.shape[2:], strict=True)  # type: ignore[operator]
+    plain = (
+        all(i.lower() is not None and i.lower() >= 0 for i in at)
+        and not ceil
+        and all(  # type: ignore[operator]
+            (i - d).upper() is not None and (i - d).upper() < 0
+            for i, d in zip(at, x.shape[2:], strict=True)  # type: ignore[operator]
+        )
     )
     element = ctx.read(x, index)
     if node.operator == "MaxPool":
@@ -190,7 +209,9 @@ def pool(ctx: Context, node: Node) -> Operand:
         finish = op("mul", acc, const(1 / math.prod(kernel), acc))
     else:
         count = ix(1)
-        for o, k, s, d, d_step, (lo, hi) in zip(out[2:], kernel, strides, x.shape[2:], dilations, pads, strict=True):
+        for o, k, s, d, d_step, (lo, hi) in zip(
+            out[2:], kernel, strides, x.shape[2:], dilations, pads, strict=True
+        ):
             start = ix(o) * s - lo
             limit = d + hi if node.get("count_include_pad", 0) else d
             first = start if node.get("count_include_pad", 0) else maximum(start, start % d_step)
@@ -210,7 +231,11 @@ def global_pool(ctx: Context, node: Node) -> Operand:
 
 
 def row(
-    ctx: Context, x: Operand, axes: Sequence[int], kind: str, epsilon: float = 0.0,
+    ctx: Context,
+    x: Operand,
+    axes: Sequence[int],
+    kind: str,
+    epsilon: float = 0.0,
     finish: Callable[[tuple[Var, ...]], Value] | None = None,
 ) -> Operand:
     """A softmax or normalisation along axes."""
@@ -269,7 +294,9 @@ def group_norm(ctx: Context, node: Node) -> Operand:
         return ctx.read(operand, [ix(channel) if by_channel else ix(channel) // (x.shape[1] // groups)])
 
     def value(axes: tuple[Var, ...]) -> Value:
-        return op("add", op("mul", ctx.read(flat, axes), per_channel(scale, axes[1])), per_channel(bias, axes[1]))
+        return op(
+            "add", op("mul", ctx.read(flat, axes), per_channel(scale, axes[1])), per_channel(bias, axes[1])
+        )
 
     return ctx.map(x.shape, x.dtype, value)
 

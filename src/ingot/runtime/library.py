@@ -123,6 +123,6 @@ def _private_copy(path: Path) -> str:
 
 
 def _function(library: ctypes.CDLL, name: str, result: type, *arguments: type) -> ctypes._NamedFuncPointer:
-    function = getattr(library, name)
+    function: ctypes._NamedFuncPointer = getattr(library, name)
     function.restype, function.argtypes = result, arguments
     return function

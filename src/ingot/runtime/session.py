@@ -8,7 +8,7 @@ import json
 import os
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,8 +21,7 @@ from ingot.runtime.ports import DTYPES, Port
 FORMAT = 1
 WEIGHTS_HEADER = 4096
 
-_no_bytes = ctypes.c_char * 0
-_from_buffer = _no_bytes.from_buffer
+_from_buffer: Callable[[Any], ctypes.Array[ctypes.c_char]] = (ctypes.c_char * 0).from_buffer
 _address = ctypes.addressof
 
 

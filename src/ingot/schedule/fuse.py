@@ -6,6 +6,7 @@ Works on logical indices, before any layout is chosen, so a transpose between tw
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ingot.ir.index import Ix, Var, ix, nonnegative, product, substitute
 from ingot.ir.nodes import Const, Index, Op, Read, Value, reindex, rewrite, walk
@@ -63,7 +64,9 @@ def inline_maps(program: Program) -> int:
         consumers = uses.get(tensor, [])
         if tensor in outputs or tensor in regions or not consumers or any(c in gone for c in consumers):
             continue
-        if all(_can_inline(producer, c) for c in consumers) and (len(consumers) == 1 or _is_movement(producer.finish)):
+        if all(_can_inline(producer, c) for c in consumers) and (
+            len(consumers) == 1 or _is_movement(producer.finish)
+        ):
             for consumer in consumers:
                 _inline(producer, consumer)
                 for read in producer.inputs():
@@ -224,7 +227,7 @@ def _absorb(producer: Operation, consumer: Map, mapping: dict[Var, Ix]) -> Opera
         return finished if isinstance(node, Read) and node.tensor is tensor else None
 
     finish = rewrite(consumer.finish, leaf)
-    changes: dict[str, object] = {
+    changes: dict[str, Any] = {
         name: reindex(value, mapping) for name, value in producer.values().items() if name != "finish"
     }
     if isinstance(producer, Dense):
@@ -233,7 +236,9 @@ def _absorb(producer: Operation, consumer: Map, mapping: dict[Var, Ix]) -> Opera
         renamed = {old: new for old, new in zip(producer.axes, consumer.axes, strict=True)}
         changes["over"] = tuple(renamed[v] for v in producer.over)
     nodes = tuple(dict.fromkeys((*producer.nodes, *consumer.nodes)))
-    return replace(producer, output=consumer.output, axes=consumer.axes, finish=finish, nodes=nodes, **changes)  # type: ignore[arg-type]
+    return replace(
+        producer, output=consumer.output, axes=consumer.axes, finish=finish, nodes=nodes, **changes
+    )
 
 
 def place_copies(program: Program) -> int:
@@ -274,7 +279,9 @@ def _writable_region(
         end = origin[axis] + shape[axis]
         last = end == whole.shape[axis]
         for edge in (origin[axis],) if last else (origin[axis], end):
-            if not (edge.is_const and edge.value % 8 == 0) and not (axis == whole.rank - 1 and whole.rank == 4):
+            if not (edge.is_const and edge.value % 8 == 0) and not (
+                axis == whole.rank - 1 and whole.rank == 4
+            ):
                 return False
     return True
 
@@ -282,5 +289,3 @@ def _writable_region(
 def needs(value: Value) -> int:
     """A rough cost of a value in cycles a vector."""
     return sum(OPS[n.name].cost for n in walk(value) if isinstance(n, Op))
-
-

@@ -180,7 +180,12 @@ def _inherited_axis(operation: Map | Reduce | Row, layouts: dict[Tensor, Layout]
             at = read.index[layout.blocked]
             for axis, variable in enumerate(operation.axes):
                 split = at.split(variable)
-                if split is not None and split[0] == 1 and split[1].is_const and split[1].value % layout.block == 0:
+                if (
+                    split is not None
+                    and split[0] == 1
+                    and split[1].is_const
+                    and split[1].value % layout.block == 0
+                ):
                     size = product(d for d in read.tensor.shape)
                     weight = size.value if size.is_const else 1 << 40
                     if best is None or weight > best[0]:

@@ -99,7 +99,8 @@ API const char *ingot_status_name(int32_t status) {
 static void *default_alloc(size_t bytes, size_t alignment) {
     if (bytes < HUGE_PAGE) {
         void *memory = NULL;
-        return posix_memalign(&memory, alignment < sizeof(void *) ? sizeof(void *) : alignment, bytes) ? NULL : memory;
+        if (alignment < sizeof(void *)) alignment = sizeof(void *);
+        return posix_memalign(&memory, alignment, bytes) ? NULL : memory;
     }
     size_t room;
     if (__builtin_add_overflow(bytes, (size_t)HUGE_PAGE, &room)) return NULL;
@@ -429,7 +430,7 @@ static ingot_context *context_place(ingot_model *model, void *memory, const int6
     context->header_bytes = header;
     context->arena = arena;
     context->arena_bytes = arena_bytes;
-    if (model->desc->symbol_count) memcpy(context->bounds, bounds, sizeof *bounds * (size_t)model->desc->symbol_count);
+    memcpy(context->bounds, bounds, sizeof *bounds * (size_t)model->desc->symbol_count);
     atomic_fetch_add_explicit(&model->contexts, 1, memory_order_relaxed);
     return context;
 }
@@ -546,8 +547,8 @@ static int32_t bind_symbols(ingot_context *context) {
     const int64_t arena = desc->arena_bytes(scratch);
     if (arena < 0) return fail(INGOT_E_OVERFLOW, "%s: the working memory for these shapes overflows", desc->name);
     if ((uint64_t)arena > context->arena_bytes)
-        return fail(INGOT_E_CAPACITY, "these shapes take %lld bytes to work in, the context has %zu", (long long)arena,
-                    context->arena_bytes);
+        return fail(INGOT_E_CAPACITY, "these shapes take %lld bytes to work in, the context has %zu",
+                    (long long)arena, context->arena_bytes);
     desc->output_dims(scratch, context->scratch_dims);
     const int64_t *dims = context->scratch_dims;
     uint64_t ignored;
@@ -608,7 +609,8 @@ static int32_t run_bound(ingot_context *context, void *const *inputs, void *cons
     const ingot_frame frame = {context->arena, context->model->weights, inputs, outputs, context->live,
                                context->threads};
     const int32_t status = desc->run(&frame);
-    if (status != INGOT_OK) return fail(status, "%s stopped while running: %s", desc->name, ingot_status_name(status));
+    if (status != INGOT_OK)
+        return fail(status, "%s stopped while running: %s", desc->name, ingot_status_name(status));
     if (desc->bound_symbols) desc->output_dims(context->live, context->output_dims);
     return INGOT_OK;
 }
@@ -793,9 +795,11 @@ static void futex_wait(_Atomic uint32_t *word, uint32_t value) {
     syscall(SYS_futex, (void *)word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
 }
 
-static void futex_wake(_Atomic uint32_t *word) { syscall(SYS_futex, (void *)word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0); }
+static void futex_wake(_Atomic uint32_t *word) {
+    syscall(SYS_futex, (void *)word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
 
-/* Rounding and flushing of the calling thread: workers take over the caller's, so that results do not depend on them. */
+/* Rounding and flushing of the calling thread. Workers take over the caller's, so that all give the same results. */
 static uint64_t float_mode(void) {
 #if defined(__x86_64__)
     uint32_t mode;
@@ -963,11 +967,12 @@ static int64_t quota_processors(void) {
         char *group = controllers ? strchr(controllers + 1, ':') : NULL;
         if (!group) continue;
         *group++ = 0;
-        controllers++;
+        char listed[256];
+        snprintf(listed, sizeof listed, ",%s,", controllers + 1);
         int64_t processors = INT32_MAX;
-        if (!*controllers)
+        if (strcmp(listed, ",,") == 0)
             processors = group_quota("/sys/fs/cgroup", group, true);
-        else if (strcmp(controllers, "cpu") == 0 || strncmp(controllers, "cpu,", 4) == 0 || strstr(controllers, ",cpu"))
+        else if (strstr(listed, ",cpu,"))
             processors = group_quota("/sys/fs/cgroup/cpu", group, false);
         if (processors < least) least = processors;
     }
@@ -1079,7 +1084,8 @@ static bool fork_join(ingot_pool *pool, int32_t threads, ingot_kernel kernel, vo
     const int64_t range = (tasks + threads - 1) / threads;
     const int64_t step = (range + STEPS_PER_THREAD - 1) / STEPS_PER_THREAD;
     pool->region = (ingot_region){kernel, p, s, tasks, step < grain ? grain : step, float_mode()};
-    const uint64_t epoch = word_epoch(atomic_load_explicit(&pool->word, memory_order_relaxed) + ((uint64_t)1 << EPOCH_SHIFT));
+    const uint64_t word = atomic_load_explicit(&pool->word, memory_order_relaxed);
+    const uint64_t epoch = word_epoch(word + ((uint64_t)1 << EPOCH_SHIFT));
     atomic_store(&pool->word, epoch << EPOCH_SHIFT | (uint64_t)threads << THREADS_SHIFT | WORD_OPEN);
     wake(pool, 0, threads);
     work(pool, epoch, threads, 0);
