@@ -25,15 +25,6 @@ from ingot.runtime.sources import native_text
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 
-LIBRARY_VARIABLES = (
-    debug.Variable(
-        "INGOT_THREADS",
-        "the processors that the process may use",
-        "the most threads that the process's pool has; read once, by the compiled library",
-    ),
-)
-"""What libraries read; `debug.VARIABLES` has what the compiler reads."""
-
 
 def main() -> int:
     pages = {name: render() for name, render in PAGES.items()}
@@ -51,7 +42,9 @@ def main() -> int:
 def stale(pages: dict[str, str]) -> list[str]:
     """The pages whose file is missing or differs, and the files that are no page."""
     files = {path.name for path in FOLDER.glob("*")}
-    changed = [name for name, text in pages.items() if name not in files or (FOLDER / name).read_text() != text]
+    changed = [
+        name for name, text in pages.items() if name not in files or (FOLDER / name).read_text() != text
+    ]
     return changed + sorted(files - set(pages))
 
 
@@ -72,8 +65,9 @@ def code(text: object) -> str:
 
 
 def sentence(text: str) -> str:
-    """One line of prose, from a docstring or a comment."""
-    return " ".join(text.split())
+    """One line of prose, from a docstring or a comment; what looks like a tag outside of code is none."""
+    words = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    return "".join(word if word.startswith("`") else word.replace("<", "&lt;") for word in words)
 
 
 def prose(text: str | None) -> str:
@@ -105,7 +99,10 @@ def _command(name: str, callback: Any) -> list[str]:
         if type(info).__name__ == "ArgumentInfo":
             arguments.append((info.metavar, info.help))
             continue
-        spelling = ", ".join(map(code, info.param_decls or [f"--{parameter.name.replace('_', '-')}"]))
+        declared = [
+            d for d in (info.default, *(info.param_decls or ())) if isinstance(d, str) and d[0] == "-"
+        ]
+        spelling = ", ".join(map(code, declared or [f"--{parameter.name.replace('_', '-')}"]))
         shown = parameter.default if info.show_default is True else info.show_default
         if isinstance(shown, enum.Enum):
             shown = shown.value
@@ -126,7 +123,7 @@ def _kind(annotation: Any) -> str:
     if isinstance(annotation, types.UnionType):
         annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
     if typing.get_origin(annotation) is list:
-        return f"{_kind(typing.get_args(annotation)[0])}, repeatable"
+        return _kind(typing.get_args(annotation)[0])
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return " or ".join(code(member.value) for member in annotation)
     return {bool: "", int: "a whole number", float: "a number", str: "text", Path: "a path"}[annotation]
@@ -150,7 +147,7 @@ def python() -> str:
     port = importlib.import_module("ingot.runtime").Port
     for kind in (lowering.CheckReport, lowering.Gap, port):
         parts += _class(kind.__name__, kind)
-    parts += ["`ingot.__version__` is the version, a string."]
+    parts += ["`ingot.__version__` is the version as a string."]
     return page("Python", "src/ingot/__init__.py and the docstrings of what it names", *parts)
 
 
@@ -159,43 +156,40 @@ def _class(title: str, kind: type) -> list[str]:
     constructor = own.get("__init__")
     parts = [f"### {title}"]
     if constructor is not None:
-        parts.append(_signature(title, constructor, skip=1))
+        parts.append(_signature(title, constructor, bound=True, returns=False))
     parts.append(prose(kind.__doc__))
     for name, member in own.items():
         if name.startswith("_"):
             continue
         if isinstance(member, property):
             result = member.fget.__annotations__.get("return", "") if member.fget else ""
-            parts.append(f"**`.{name}`**: `{result}`. {prose(member.__doc__)}")
+            parts.append(f"`.{name}` is a property: `{result}`. {prose(member.__doc__)}".strip())
         elif isinstance(member, classmethod):
-            text = _signature(f"{title}.{name}", member.__func__, skip=1)
+            text = _signature(f"{title}.{name}", member.__func__, bound=True)
             parts += [text, prose(member.__func__.__doc__)]
         elif inspect.isfunction(member):
-            parts += [_signature(f".{name}", member, skip=1), prose(member.__doc__)]
+            parts += [_signature(f".{name}", member, bound=True), prose(member.__doc__)]
     return parts
 
 
-def _signature(name: str, function: Callable[..., Any], skip: int = 0) -> str:
-    """A call as the source declares it, one parameter a line where it is long."""
+def _signature(name: str, function: Callable[..., Any], bound: bool = False, returns: bool = True) -> str:
+    """A call as the source declares it, one parameter a line where it is long. bound: without its first parameter."""
     signature = inspect.signature(function)
     words = []
-    starred = False
-    for parameter in list(signature.parameters.values())[skip:]:
-        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+    for parameter in list(signature.parameters.values())[int(bound) :]:
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in words:
             words.append("*")
-            starred = True
         text = parameter.name
         if parameter.annotation is not parameter.empty:
             text += f": {_annotation(parameter.annotation)}"
         if parameter.default is not parameter.empty:
-            text += f" = {parameter.default!r}"
+            text += " = ..." if "factory" in repr(parameter.default) else f" = {parameter.default!r}"
         words.append(text)
-    result = signature.return_annotation
-    arrow = "" if result is signature.empty or name[0] != "." and skip and "." not in name[6:] else _annotation(result)
-    end = f" -> {arrow}" if arrow and arrow != "None" else ""
-    line = f"{name}({', '.join(words)}){end}"
+    result = _annotation(signature.return_annotation)
+    arrow = f" -> {result}" if returns and signature.return_annotation is not signature.empty else ""
+    line = f"{name}({', '.join(words)}){arrow}"
     if len(line) > 100:
-        line = "\n".join([f"{name}(", *(f"    {word}," for word in words), f"){end}"])
+        line = "\n".join([f"{name}(", *(f"    {word}," for word in words), f"){arrow}"])
     return f"```python\n{line}\n```"
 
 
@@ -220,9 +214,7 @@ def error_codes() -> str:
 
 
 def environment() -> str:
-    known = {variable.name for variable in debug.VARIABLES}
-    variables = [*debug.VARIABLES, *(v for v in LIBRARY_VARIABLES if v.name not in known)]
-    rows = [[code(v.name), v.default, v.meaning] for v in sorted(variables, key=lambda v: v.name)]
+    rows = [[code(v.name), v.default, v.meaning] for v in sorted(debug.VARIABLES, key=lambda v: v.name)]
     return page(
         "Environment variables",
         "src/ingot/debug.py",
@@ -313,7 +305,10 @@ def _declared(declaration: str) -> list[str]:
     closing = re.search(r"^\} (\w+);", declaration, re.MULTILINE)
     if closing:
         return [closing[1]]
-    return [next(filter(None, names)) for names in re.findall(r"\(\*(\w+)\)|(\w+)\(|(\w+);$", declaration, re.MULTILINE)]
+    return [
+        next(filter(None, names))
+        for names in re.findall(r"\(\*(\w+)\)|(\w+)\(|(\w+);$", declaration, re.MULTILINE)
+    ]
 
 
 def _comment(text: str) -> str:

@@ -48,7 +48,7 @@ def most_rows(target: Target, vectors: int) -> int:
 def step_cost(rows: int, vectors: int, half: bool) -> float:
     """Cycles of one multiply step of a tile: arithmetic, loads or latency, whichever is longest."""
     unit = 0.5 if half else 1.0
-    return max(rows * vectors * unit, (rows + vectors) * 0.5, 4.0) + 0.3
+    return max(rows * vectors * unit, (rows + vectors) * 0.5, 4.0) + 0.3 + (0.1 * rows if vectors == 1 else 0)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def choose(target: Target, rows: Ix, columns: Ix, vectors: int, half: bool) -> T
     best: tuple[float, Tile] | None = None
     limit = 8 if columns == ix(1) else 4
     for v in range(1, min(limit, vectors) + 1):
-        most = min(most_rows(target, v), 16 if v > 1 else 24)
+        most = min(most_rows(target, v), 16)
         panels = [v] * (vectors // v) + ([vectors % v] if vectors % v else [])
         for tall in (1, 2, 3, 4, 7):
             if tall > most:

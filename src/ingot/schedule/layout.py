@@ -62,17 +62,17 @@ def row_major(rank: int, pitch: int = 1) -> Layout:
 
 
 def blocked_by(rank: int, axis: int, block: int) -> Layout:
-    """Blocked along an axis; a last axis is moved before the one before it, so that rows stay apart by one block."""
+    """Blocked along an axis; a last axis goes outermost, so that neighbouring rows lie one block apart."""
     order = list(range(rank))
-    if axis == rank - 1 and rank > 1:
-        order[-2:] = [axis, rank - 2]
+    if axis == rank - 1:
+        order = [axis, *order[:-1]]
     return Layout(tuple(order), axis, block)
 
 
 def natural_block(channels: Ix, lanes: int) -> int:
     """How many channels to keep together: a vector, or half of one where that wastes less."""
     half = max(lanes // 2, 4)
-    if channels.is_const and 0 < channels.value % lanes <= half and lanes > 4:
+    if channels.is_const and 0 < channels.value % lanes <= half:
         return half
     return lanes
 
@@ -152,11 +152,13 @@ def _choose(
     axis: int | None = None
     if isinstance(operation, Dense):
         axis = operation.feature
+    elif isinstance(operation, Recurrent):
+        axis = root.rank - 1 if tensor is operation.output and operation.weight.shape[-1] >= 2 * lanes else None
     elif isinstance(operation, Map | Reduce | Row):
         axis = _inherited_axis(operation, layouts)
     if axis is None:
         return row_major(root.rank)
-    if axis == root.rank - 1 and root.rank > 2 and not isinstance(operation, Dense):
+    if axis == root.rank - 1 and root.rank > 2 and not isinstance(operation, Dense | Recurrent):
         like = [layouts.get(r.tensor.root()[0]) for r in operation.reads()]
         if not any(k is not None and k.blocked == axis for k in like):
             return row_major(root.rank)

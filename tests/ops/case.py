@@ -1,0 +1,194 @@
+"""What a row of the case tables is, and how it is run: interpreted, or compiled with others into one library."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+import ingot
+from ingot.testing import CLOSE, Array, Feed, Level, assert_close, interpret_model, reference
+
+GROUP = 24
+"""Cases that are compiled into one library."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A small model with inputs and how near its results must be.
+
+    feeds: one run each, of different sizes where the model has symbols. oracle: "reference" is the evaluator of the
+    onnx package, "onnxruntime" stands in where that one lacks or misreads the operator. expected: the outputs of
+    each run, where neither knows them.
+    """
+
+    name: str
+    model: onnx.ModelProto
+    feeds: tuple[Feed, ...]
+    level: Level = CLOSE
+    reduction: int = 1
+    scale: float = 0.0
+    oracle: str = "reference"
+    expected: tuple[list[Array], ...] | None = field(default=None, repr=False)
+
+    @property
+    def opset(self) -> int:
+        return next(o.version for o in self.model.opset_import if not o.domain)
+
+    def answers(self) -> list[list[Array]]:
+        """The right outputs of every run."""
+        return _answers(self)
+
+    def check(self, results: Sequence[Sequence[Array]]) -> None:
+        """Raise AssertionError where a result of some run is wrong."""
+        for number, (got, wanted) in enumerate(zip(results, self.answers(), strict=True)):
+            assert len(got) == len(wanted)
+            for value, a, b in zip(self.model.graph.output, got, wanted, strict=True):
+                try:
+                    assert_close(a, b, self.level, reduction=self.reduction, scale=self.scale)
+                except AssertionError as error:
+                    raise AssertionError(f"{self.name}, run {number}, {value.name}: {error}") from None
+
+
+@cache
+def _answers(case: Case) -> list[list[Array]]:
+    if case.expected is not None:
+        return list(case.expected)
+    if case.oracle == "onnxruntime":
+        return [reference(case.model, feed) for feed in case.feeds]
+    assert case.oracle == "reference"
+    evaluator = ReferenceEvaluator(case.model)
+    with np.errstate(all="ignore"):
+        return [[np.asarray(y) for y in evaluator.run(None, dict(feed))] for feed in case.feeds]
+
+
+def case(
+    name: str,
+    inputs: str,
+    body: str,
+    outputs: str = "float[] y",
+    *,
+    opset: int = 17,
+    constants: Mapping[str, Any] | None = None,
+    feed: Mapping[str, Any] | None = None,
+    sizes: Sequence[Mapping[str, int]] = ({},),
+    whole: bool = False,
+    **how: Any,
+) -> Case:
+    """A case from ONNX text: `inputs`, `outputs` and `body` as onnx.parser reads them.
+
+    constants: initializers that the body names. feed: inputs; those left out are made up, of the declared dtype and
+    shape: floats normal, or with `whole` integers of one digit, so that no sum rounds; integers of one digit.
+    sizes: the values of the symbols, one run each. how: the other fields of the case.
+    """
+    header = f'<ir_version: {8 if opset < 21 else 10}, opset_import: ["" : {opset}]>'
+    model = onnx.parser.parse_model(f"{header} {name} ({inputs}) => ({outputs}) {{ {body} }}")
+    for key, value in (constants or {}).items():
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), key))
+    feeds = []
+    for number, size in enumerate(sizes):
+        rng = np.random.default_rng([zlib.crc32(name.encode()), number])
+        made = {v.name: _array(v, size, rng, whole) for v in model.graph.input}
+        feeds.append(made | {k: np.asarray(v) for k, v in (feed or {}).items()})
+    return Case(name, model, tuple(feeds), **how)
+
+
+def weights(name: str, *shape: int, whole: bool = False, dtype: str = "float32") -> Array:
+    """Constants made up from their name."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    made = rng.integers(-4, 5, shape) if whole else rng.standard_normal(shape)
+    return made.astype(dtype)
+
+
+def _array(value: onnx.ValueInfoProto, sizes: Mapping[str, int], rng: np.random.Generator, whole: bool) -> Array:
+    kind = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    shape = [sizes[d.dim_param] if d.dim_param else d.dim_value for d in kind.shape.dim]
+    if dtype.kind == "f" and not whole:
+        return (rng.standard_normal(shape) * 2).astype(dtype)
+    if dtype.kind == "b":
+        return np.asarray(rng.random(shape) < 0.5)
+    return rng.integers(0 if dtype.kind == "u" else -9, 10, shape).astype(dtype)
+
+
+def run_interpreted(case: Case, target: str, *, optimise: bool = True) -> list[list[Array]]:
+    """The outputs of every run by the interpreter."""
+    run = interpret_model(case.model, target, optimise=optimise)
+    return [run(feed) for feed in case.feeds]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cases of one opset that become one library."""
+
+    name: str
+    cases: tuple[Case, ...]
+
+    def model(self) -> onnx.ModelProto:
+        """The cases side by side, all their names prefixed."""
+        first = self.cases[0].model
+        joined = onnx.ModelProto(ir_version=first.ir_version, opset_import=first.opset_import)
+        joined.graph.name = self.name
+        for one in self.cases:
+            graph = onnx.GraphProto()
+            graph.CopyFrom(one.model.graph)
+            _prefix(graph, f"{one.name}.")
+            for part in ("node", "input", "output", "initializer", "value_info"):
+                getattr(joined.graph, part).extend(getattr(graph, part))
+        return joined
+
+    def run(self, target: str) -> dict[str, list[list[Array]]]:
+        """The outputs of every run of every case, by the case's name. Each run comes after others have used the arena."""
+        session = ingot.load(ingot.compile(self.model(), target=target, name=self.name))
+        count = max(len(c.feeds) for c in self.cases)
+        results: dict[str, list[list[Array]]] = {c.name: [] for c in self.cases}
+        for number in (count - 1, *range(count)):
+            feeds = {}
+            for one in self.cases:
+                feed = one.feeds[min(number, len(one.feeds) - 1)]
+                feeds |= {f"{one.name}.{key}": array for key, array in feed.items()}
+            outputs = iter(session.run(None, feeds))
+            for one in self.cases:
+                got = [next(outputs) for _ in one.model.graph.output]
+                results[one.name].append(got)
+        return {c.name: results[c.name][1 : 1 + len(c.feeds)] for c in self.cases}
+
+
+def _prefix(graph: onnx.GraphProto, prefix: str) -> None:
+    for node in graph.node:
+        node.name = prefix + (node.name or node.op_type)
+        node.input[:] = [prefix + name if name else "" for name in node.input]
+        node.output[:] = [prefix + name if name else "" for name in node.output]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _prefix(attribute.g, prefix)
+    for tensor in graph.initializer:
+        tensor.name = prefix + tensor.name
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        value.name = prefix + value.name
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = prefix + dim.dim_param
+
+
+def groups(name: str, cases: Sequence[Case]) -> list[Group]:
+    """The cases in groups of at most GROUP, by opset."""
+    by_opset: dict[int, list[Case]] = {}
+    for one in cases:
+        by_opset.setdefault(one.opset, []).append(one)
+    return [
+        Group(f"{name}_opset{opset}_{at // GROUP}", tuple(members[at : at + GROUP]))
+        for opset, members in sorted(by_opset.items())
+        for at in range(0, len(members), GROUP)
+    ]
+
+
+__all__ = ["Case", "Group", "case", "groups", "replace", "run_interpreted", "weights"]
