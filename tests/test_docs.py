@@ -8,7 +8,8 @@ holds examples/digits. A comment before a block can change that:
 
 In `console` lines that start with "$ " are commands (a last "\\" continues one); the others are their output. A command
 must end with 0 unless `echo $?` comes next. The output of a `python` block is the next `text` block. In all output
-"..." stands for any text, a line of "..." for any lines, and the numbers of temporaries such as t12 do not matter.
+"..." stands for any text, a line of "..." for any lines; the number of spaces and of temporaries such as t12 do not
+matter.
 A `c` block starts with its file name in a comment, is written to that file, and a later command compiles it.
 """
 
@@ -192,8 +193,8 @@ def pattern_of(line: str) -> str:
         return r"(?:[^\n]*\n)*?"
     if not line.strip():
         return ""
-    escaped = r"[^\n]*".join(map(re.escape, line.rstrip().split("...")))
-    return re.sub(r"\bt\d+\b", r"t\\d+", escaped) + "\n"
+    pieces = [" +".join(map(re.escape, re.split(" +", piece))) for piece in line.rstrip().split("...")]
+    return re.sub(r"\bt\d+\b", r"t\\d+", r"[^\n]*".join(pieces)) + "\n"
 
 
 @run_pages

@@ -425,19 +425,24 @@ def _substitute_factor(
     return minimum(a, b) if factor.kind == "min" else maximum(a, b)
 
 
-def evaluate(e: Ix, values: Mapping[str, int], data: Callable[[object], int] | None = None) -> int:
-    """The integer that `e` is when its variables have `values` (by name)."""
+def evaluate(
+    e: Ix,
+    values: Mapping[str, int],
+    data: Callable[[object], int] | None = None,
+    loops: Mapping[str, int] | None = None,
+) -> int:
+    """The integer that `e` is when its variables have `values` (by name); loops: those of loop variables, where apart."""
     total = 0
     for monomial, coefficient in e.terms:
         term = coefficient
         for factor in monomial:
             if isinstance(factor, Var):
-                term *= values[factor.name]
+                term *= (values if loops is None or factor.extent is None else loops)[factor.name]
             elif factor.kind == "data":
                 assert data is not None
                 term *= data(factor.args[0])
             else:
-                a, b = (evaluate(x, values, data) for x in factor.args)  # type: ignore[arg-type]
+                a, b = (evaluate(x, values, data, loops) for x in factor.args)  # type: ignore[arg-type]
                 if factor.kind == "div":
                     term *= a // b
                 elif factor.kind == "mod":

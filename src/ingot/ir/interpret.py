@@ -59,7 +59,7 @@ def interpret(
     stop = evaluate(kernel.tasks, symbols) if end is None else end
     with np.errstate(all="ignore"):
         for task in range(begin, stop):
-            run.indices = {**symbols, kernel.task.name: task}
+            run.indices = {kernel.task.name: task}
             run.block(kernel.body)
 
 
@@ -67,7 +67,7 @@ class _Run:
     def __init__(self, kernel: Kernel, buffers: Sequence[np.ndarray], symbols: Mapping[str, int]) -> None:
         self.buffers = {b.name: a for b, a in zip(kernel.buffers, buffers, strict=True)}
         self.written = {b.name for b in kernel.buffers if b.written}
-        self.indices: dict[str, int] = dict(symbols)
+        self.symbols, self.indices = symbols, dict[str, int]()
         self.locals: dict[str, Any] = {}
 
     def block(self, body: Sequence[Stmt]) -> None:
@@ -90,7 +90,7 @@ class _Run:
             self.block(s.body if self.value(s.cond) else s.otherwise)
 
     def index(self, e: Ix) -> int:
-        return evaluate(e, self.indices, lambda v: int(self.value(v)))  # type: ignore[arg-type]
+        return evaluate(e, self.symbols, lambda v: int(self.value(v)), self.indices)  # type: ignore[arg-type]
 
     def places(self, buffer: str, index: Ix, lanes: int, stride: int, count: Ix | None) -> np.ndarray:
         real = lanes if count is None else max(min(self.index(count), lanes), 0)

@@ -330,7 +330,7 @@ def reindex(value: Value, mapping: dict[Var, Ix]) -> Value:
     """The value with its loop variables replaced, in every index inside it."""
 
     def index(e: Ix) -> Ix:
-        return substitute(e, mapping, lambda v: reindex(v, mapping))  # type: ignore[arg-type,return-value]
+        return substitute(e, mapping, lambda v: reindex(v, mapping))  # type: ignore[arg-type]
 
     def leaf(node: Value) -> Value | None:
         if isinstance(node, Read):

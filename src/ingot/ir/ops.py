@@ -25,8 +25,18 @@ def _floor_mod(a: Any, b: Any) -> Any:
 
 def _int_div(a: Any, b: Any) -> Any:
     if np.issubdtype(np.asarray(a).dtype, np.integer):
-        return (np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))).astype(np.asarray(a).dtype)
+        return np.floor_divide(a, b) + ((np.mod(a, b) != 0) & ((a < 0) != (b < 0))).astype(np.asarray(a).dtype)
     return np.divide(a, b)
+
+
+def _min(a: Any, b: Any) -> Any:
+    """b where it is less, else a: a NaN in a stays, one in b does not count."""
+    return np.where(b < a, b, a)
+
+
+def _max(a: Any, b: Any) -> Any:
+    """b where it is greater, else a: a NaN in a stays, one in b does not count."""
+    return np.where(b > a, b, a)
 
 
 def _sigmoid(x: Any) -> Any:
@@ -44,8 +54,8 @@ OPS: dict[str, Meaning] = {
     "mod": Meaning(_floor_mod, 20),
     "pow": Meaning(np.power, 40),
     "fma": Meaning(lambda a, b, c: a * b + c),
-    "min": Meaning(np.minimum),
-    "max": Meaning(np.maximum),
+    "min": Meaning(_min),
+    "max": Meaning(_max),
     "neg": Meaning(np.negative),
     "abs": Meaning(np.abs),
     "sign": Meaning(np.sign, 3),

@@ -194,7 +194,18 @@ def _pow(a: Value, b: Value) -> Value:
             return op("sqrt", a)
         if exponent in (-1.0, -0.5):
             return op("div", const(1, a), a if exponent == -1.0 else op("sqrt", a))
+    if a.dtype not in FLOATS and b.dtype in FLOATS:
+        return cast(Op("pow", (cast(a, "f64"), cast(b, "f64")), "f64"), a.dtype)
     return op("pow", a, cast(b, a.dtype))
+
+
+def _extreme(name: str, a: Value, b: Value) -> Value:
+    """The larger or smaller of two, NaN where one is: the operation itself keeps only a NaN of its first argument."""
+    if isinstance(a, Const) and a.value == a.value:
+        a, b = b, a
+    if a.dtype not in FLOATS or (isinstance(b, Const) and b.value == b.value):
+        return op(name, a, b)
+    return Select(op("isnan", b), b, op(name, a, b))
 
 
 def _mod(a: Value, b: Value, node: Node) -> Value:
@@ -205,11 +216,13 @@ BINARY: dict[str, Callable[[Value, Value, Node], Value]] = {
     **{
         name: (lambda name: lambda a, b, node: op(name, a, b))(ir)
         for name, ir in {
-            "Add": "add", "Sub": "sub", "Mul": "mul", "Min": "min", "Max": "max", "Equal": "eq", "Less": "lt",
+            "Add": "add", "Sub": "sub", "Mul": "mul", "Equal": "eq", "Less": "lt",
             "LessOrEqual": "le", "Greater": "gt", "GreaterOrEqual": "ge", "And": "and", "Or": "or", "Xor": "xor",
             "BitwiseAnd": "bitand", "BitwiseOr": "bitor", "BitwiseXor": "bitxor",
         }.items()
     },
+    "Min": lambda a, b, node: _extreme("min", a, b),
+    "Max": lambda a, b, node: _extreme("max", a, b),
     "Div": lambda a, b, node: _div(a, b),
     "Pow": lambda a, b, node: _pow(a, b),
     "Mod": _mod,
@@ -256,7 +269,8 @@ def clip_node(ctx: Context, node: Node) -> Operand:
 
     def bound(i: int, attribute: str, like: Value) -> Value | None:
         if node.opset < 11:
-            return const(node.attributes[attribute], like) if attribute in node.attributes else None
+            largest = float(np.finfo(np.float32).max)
+            return const(node.get(attribute, -largest if attribute == "min" else largest), like)
         operand = node.optional(i)
         return None if operand is None else ctx.read(operand, [0] * operand.rank)
 

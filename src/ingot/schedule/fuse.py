@@ -131,7 +131,9 @@ def _stays_affine(producer: Map, consumer: Dense) -> bool:
 def _composed(producer: Map, index: tuple[Ix, ...]) -> tuple[Ix, ...]:
     assert isinstance(producer.finish, Read)
     mapping = dict(zip(producer.axes, index, strict=True))
-    return reindex(producer.finish, mapping).index  # type: ignore[union-attr]
+    moved = reindex(producer.finish, mapping)
+    assert isinstance(moved, Read)
+    return moved.index
 
 
 def _inline(producer: Map, consumer: Operation) -> None:
@@ -148,7 +150,7 @@ def _replace(value: Value, producer: Map) -> Value:
     made: dict[tuple[Ix, ...], Value] = {}
 
     def index(e: Ix) -> Ix:
-        return substitute(e, {}, lambda v: _replace(v, producer))  # type: ignore[arg-type,return-value]
+        return substitute(e, {}, lambda v: _replace(v, producer))  # type: ignore[arg-type]
 
     def leaf(node: Value) -> Value | None:
         if isinstance(node, Read):

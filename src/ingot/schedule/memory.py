@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ingot.ir.index import Ix, Monomial, evaluate, ix, maximum
-from ingot.ir.nodes import DTYPES
-from ingot.ir.program import Program, Recurrent, Tensor
+from ingot.ir.nodes import DTYPES, Read, walk
+from ingot.ir.program import Fill, Operation, Program, Recurrent, Row, Tensor
 from ingot.schedule.layout import Layout
 
 ALIGN = 64
@@ -30,9 +30,9 @@ class Plan:
 
 @dataclass
 class _Life:
-    """A tensor's bytes, from its first to its last operation. size: the bytes at typical values."""
+    """The bytes that some tensors share, from the first to the last operation. size: the bytes at typical values."""
 
-    tensor: Tensor
+    tensors: list[Tensor]
     first: int
     last: int
     bytes: Ix
@@ -60,20 +60,61 @@ def typical_values(program: Program) -> dict[str, int]:
 
 
 def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mapping[str, int]) -> list[_Life]:
-    lives: dict[Tensor, _Life] = {}
+    """A life for each storage; operations that can work in place share one."""
+    spans: dict[Tensor, list[int]] = {}
+    writers: dict[Tensor, int] = {}
     for i, operation in enumerate(program.operations):
-        touched = [operation.output, *operation.inputs()]
-        if isinstance(operation, Recurrent):
-            touched += operation.last
-        for tensor in touched:
-            root = tensor.root()[0]
-            if root.kind != "temp":
-                continue
-            if root not in lives:
-                padded = _aligned(layouts[root].size(root.shape) * DTYPES[root.dtype].itemsize)
-                lives[root] = _Life(root, i, i, padded, evaluate(padded, values))
-            lives[root].last = i
+        written = [operation.output, *(operation.last if isinstance(operation, Recurrent) else ())]
+        for root in {t.root()[0]: None for t in [*written, *operation.inputs()]}:
+            if root.kind == "temp":
+                spans.setdefault(root, [i, i])[1] = i
+        for root in {t.root()[0]: None for t in written}:
+            writers[root] = writers.get(root, 0) + 1
+    storage = {tensor: tensor for tensor in spans}
+    for i, operation in enumerate(program.operations):
+        output = operation.output
+        if output in spans and output.region is None and writers[output] == 1:
+            for tensor in operation.inputs():
+                source = tensor.root()[0]
+                if source in spans and spans[source][1] == i and _works_in_place(operation, source, layouts):
+                    storage[output] = storage[source]
+                    break
+    lives: dict[Tensor, _Life] = {}
+    for tensor, (first, last) in spans.items():
+        owner = storage[tensor]
+        if owner not in lives:
+            padded = _aligned(layouts[owner].size(owner.shape) * DTYPES[owner.dtype].itemsize)
+            lives[owner] = _Life([owner], first, last, padded, evaluate(padded, values))
+        if tensor is not owner:
+            lives[owner].tensors.append(tensor)
+        lives[owner].first = min(lives[owner].first, first)
+        lives[owner].last = max(lives[owner].last, last)
     return list(lives.values())
+
+
+def _works_in_place(operation: Operation, source: Tensor, layouts: Mapping[Tensor, Layout]) -> bool:
+    """Whether the output may overwrite `source`, which nothing reads later: every element of it is read only where
+    the same element of the output is written."""
+    output = operation.output
+    if DTYPES[source.dtype].itemsize != DTYPES[output.dtype].itemsize or isinstance(
+        operation, Recurrent | Fill
+    ):
+        return False
+    if layouts[source].size(source.shape) != layouts[output].size(output.shape):
+        return False
+    if any(t.root()[0] is source for t in [*operation.tensors(), *(t for t, _ in operation.guard)]):
+        return False
+    here = layouts[output].offset([ix(a) for a in operation.axes], output.shape)
+    for name, value in operation.values().items():
+        for node in walk(value):
+            if not isinstance(node, Read) or node.tensor.root()[0] is not source:
+                continue
+            _, origin = node.tensor.root()
+            at = [i + o for i, o in zip(node.index, origin, strict=True)]
+            elementwise = name == "finish" or isinstance(operation, Row)
+            if not elementwise or layouts[source].offset(at, source.shape) != here:
+                return False
+    return True
 
 
 def _aligned(size: Ix) -> Ix:
@@ -111,9 +152,8 @@ def _by_unit(lives: list[_Life], values: Mapping[str, int]) -> Placed:
             placed, size = _slots(members)
         else:
             scale = Ix(((unit, 1),))
-            sizes = {life.tensor: dict(life.bytes.terms).get(unit, 0) for life in members}
             numbers, top = min(
-                (_fit(members, sizes, order) for order in _ORDERS), key=lambda fitted: fitted[1]
+                (_fit(members, unit, order) for order in _ORDERS), key=lambda fitted: fitted[1]
             )
             placed, size = {tensor: scale * at for tensor, at in numbers.items()}, scale * top
         offsets |= {tensor: base + at for tensor, at in placed.items()}
@@ -122,24 +162,22 @@ def _by_unit(lives: list[_Life], values: Mapping[str, int]) -> Placed:
 
 
 def _fit(
-    lives: list[_Life], sizes: Mapping[Tensor, int], order: Callable[[_Life], tuple[int, int]]
+    lives: list[_Life], unit: Monomial, order: Callable[[_Life], tuple[int, int]]
 ) -> tuple[dict[Tensor, int], int]:
-    """Each in turn at the lowest offset free during its life."""
-    placed: list[tuple[int, _Life]] = []
+    """Each in turn at the lowest offset free during its life; all in multiples of the unit."""
+    placed: list[tuple[int, int, _Life]] = []
     top = 0
     for life in sorted(lives, key=order):
-        size = sizes[life.tensor]
-        busy = sorted(
-            (at, at + sizes[x.tensor]) for at, x in placed if x.first <= life.last and life.first <= x.last
-        )
+        size = dict(life.bytes.terms).get(unit, 0)
+        busy = sorted((at, end) for at, end, x in placed if x.first <= life.last and life.first <= x.last)
         offset = 0
         for start, end in busy:
             if start - offset >= size:
                 break
             offset = max(offset, end)
-        placed.append((offset, life))
+        placed.append((offset, offset + size, life))
         top = max(top, offset + size)
-    return {x.tensor: at for at, x in placed}, top
+    return {tensor: at for at, _, x in placed for tensor in x.tensors}, top
 
 
 def _slots(lives: list[_Life]) -> Placed:
@@ -158,6 +196,6 @@ def _slots(lives: list[_Life]) -> Placed:
         size = ix(0)
         for life in slot:
             size = maximum(size, life.bytes)
-            offsets[life.tensor] = at
+            offsets |= dict.fromkeys(life.tensors, at)
         at = at + size
     return offsets, at
