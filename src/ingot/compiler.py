@@ -28,6 +28,7 @@ from ingot.ir.index import show
 from ingot.ir.program import Dense, MatMul, Program, Tensor
 from ingot.ir.show import show_program
 from ingot.ir.verify import verify
+from ingot.kernels.operands import rearrange
 from ingot.kernels.select import build
 from ingot.lower import lowering
 from ingot.runtime.ports import Port
@@ -35,7 +36,6 @@ from ingot.runtime.sources import native_text
 from ingot.schedule import layout
 from ingot.schedule.fuse import fuse
 from ingot.schedule.memory import Plan, plan
-from ingot.schedule.operands import rearrange
 from ingot.target import Target, resolve
 from ingot.version import __version__
 

@@ -415,7 +415,7 @@ def interpret_model(
     from ingot.lower import lowering
     from ingot.schedule import layout
     from ingot.schedule.fuse import fuse
-    from ingot.schedule.operands import rearrange
+    from ingot.kernels.operands import rearrange
     from ingot.target import resolve
 
     graph = load_model(model, shapes)

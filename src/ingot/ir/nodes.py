@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -210,7 +210,7 @@ class Pick:
         return 1
 
 
-Value = Union[Const, Index, Read, Acc, Op, Cast, Select, Load, Local, Splat, Pack, Iota, Fold, Pick]
+Value = Const | Index | Read | Acc | Op | Cast | Select | Load | Local | Splat | Pack | Iota | Fold | Pick
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ class If:
     otherwise: tuple[Stmt, ...] = ()
 
 
-Stmt = Union[Let, Assign, Store, Define, For, If]
+Stmt = Let | Assign | Store | Define | For | If
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,9 @@ def _floor_mod(a: Any, b: Any) -> Any:
 
 def _int_div(a: Any, b: Any) -> Any:
     if np.issubdtype(np.asarray(a).dtype, np.integer):
-        return np.floor_divide(a, b) + ((np.mod(a, b) != 0) & ((a < 0) != (b < 0))).astype(np.asarray(a).dtype)
+        return np.floor_divide(a, b) + ((np.mod(a, b) != 0) & ((a < 0) != (b < 0))).astype(
+            np.asarray(a).dtype
+        )
     return np.divide(a, b)
 
 

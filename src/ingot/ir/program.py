@@ -7,6 +7,7 @@ The operations, from general to special; every one finishes an element with `fin
     Row      output[axes] = finish(softmax or normalisation of value along one axis)
     Dense    output[axes] = finish(sum over taps and channel of x[x_index] * weight[taps, channel, feature])
     MatMul   output[axes] = finish(sum over k of a(axes, k) * b(axes, k))
+    Attention  output[axes] = finish(sum over n of softmax over n of score(a . b) times c)
     Recurrent  an LSTM, GRU or RNN layer over all its steps
     Fill     the border of a padded tensor around the region that another operation writes
 """
@@ -71,6 +72,10 @@ class Operation:
     def tensors(self) -> Iterator[Tensor]:
         """Tensors read other than through `values`."""
         yield from ()
+
+    def writes(self) -> list[Tensor]:
+        """Every tensor it writes, the output first."""
+        return [self.output]
 
     def reads(self) -> list[Read]:
         """Every read in its expressions."""
@@ -155,6 +160,28 @@ class MatMul(Operation):
 
 
 @dataclass(eq=False)
+class Attention(Operation):
+    """Scaled dot-product attention, masks and scales in `score`; the axes are (batch…, m, d).
+
+    score: of an Acc, the sum over k of a(batch, m, k) * b(batch, k, n). c: (batch, n, d). scratch: (batch…, m, n).
+    """
+
+    k: Var
+    n: Var
+    a: Value
+    b: Value
+    score: Value
+    c: Value
+    scratch: Tensor
+
+    def values(self) -> dict[str, Value]:
+        return {"a": self.a, "b": self.b, "score": self.score, "c": self.c, "finish": self.finish}
+
+    def writes(self) -> list[Tensor]:
+        return [self.output, self.scratch]
+
+
+@dataclass(eq=False)
 class Recurrent(Operation):
     """One direction of an LSTM or GRU layer, all steps in order.
 
@@ -173,6 +200,9 @@ class Recurrent(Operation):
     reverse: bool
     activations: tuple[str, ...]
     linear_before_reset: bool = False
+
+    def writes(self) -> list[Tensor]:
+        return [self.output, *self.last]
 
     def tensors(self) -> Iterator[Tensor]:
         yield self.x

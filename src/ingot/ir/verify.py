@@ -5,7 +5,7 @@ from __future__ import annotations
 from ingot.errors import IngotError
 from ingot.ir.index import Var
 from ingot.ir.nodes import Acc, Read, Select, Value, value_variables, walk
-from ingot.ir.program import Dense, Fill, Map, MatMul, Operation, Program, Recurrent, Reduce, Tensor
+from ingot.ir.program import Attention, Dense, Fill, Map, MatMul, Operation, Program, Reduce, Tensor
 
 
 def verify(program: Program) -> None:
@@ -14,10 +14,8 @@ def verify(program: Program) -> None:
     symbols = set(program.symbols)
     for operation in program.operations:
         _check(operation, written, symbols)
-        written.add(operation.output)
-        written.add(operation.output.root()[0])
-        if isinstance(operation, Recurrent):
-            written.update(operation.last)
+        for tensor in operation.writes():
+            written.update((tensor, tensor.root()[0]))
     for output in program.outputs:
         if output not in written:
             raise _broken(f"output {output} is never written", ())
@@ -43,6 +41,8 @@ def _check(operation: Operation, written: set[Tensor], symbols: set[Var]) -> Non
         inner |= set(operation.over)
     elif isinstance(operation, MatMul):
         inner.add(operation.k)
+    elif isinstance(operation, Attention):
+        inner |= {operation.k, operation.n}
     for name, value in operation.values().items():
         allowed = bound if name == "finish" else bound | inner
         loose = {v for v in value_variables(value) if v not in allowed and v.extent is not None}

@@ -35,7 +35,7 @@ def derive(operation: str, kind: str) -> Instruction:
 
 def _scalar(operation: str, kind: str, dtype: str, lanes: int) -> Instruction:
     floating = dtype in ("f64", "f32", "f16")
-    end = "f" if dtype == "f32" else ""
+    end = "" if dtype == "f64" else "f"
     if operation in _INFIX:
         letters = "abc" if operation == "fma" else "a" if operation in ("neg", "bitnot") else "ab"
         if operation == "fma" and floating:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingot.ir.index import Ix, Var, ix, minimum
-from ingot.ir.nodes import Const, Index, Local, Op, Read, Splat, Value, reindex
+from ingot.ir.nodes import Const, Index, Local, Op, Splat, Value
 from ingot.ir.program import MatMul
 from ingot.kernels.builder import Builder, Built, Lane
 from ingot.kernels.tiles import Run, choose, cut
@@ -87,13 +87,3 @@ def _tile(
             at = {**mapping, axes[-2]: top + p, axes[-1]: first + v * lanes + ix(spread)}
             result = builder.value(operation.finish, at, lane, accs[p][v])
             builder.store(operation.output, list(map(ix, axes)), at, lane, result)
-
-
-def reads_rows(builder: Builder, operation: MatMul) -> bool:
-    """Whether b's n is contiguous in memory, so that it can be read in place."""
-    assert isinstance(operation.b, Read)
-    block, spread = builder.fresh_var(1 << 20), builder.fresh_var(builder.target.lanes)
-    placed = reindex(operation.b, {operation.axes[-1]: ix(block) * builder.target.lanes + ix(spread)})
-    assert isinstance(placed, Read)
-    split = builder.flat(placed.tensor, placed.index)[1].split(spread)
-    return split is not None and split[0] == 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ingot.ir.program import Dense, Fill, Map, MatMul, Operation, Recurrent, Reduce, Row, Tensor
+from ingot.ir.program import Attention, Dense, Fill, Map, MatMul, Operation, Recurrent, Reduce, Row, Tensor
+from ingot.kernels.attention import build_attention
 from ingot.kernels.builder import Builder, Built
 from ingot.kernels.dense import build_dense
 from ingot.kernels.elementwise import build_fill, build_map
@@ -22,6 +23,7 @@ GENERATORS: dict[type[Operation], Callable[..., Built]] = {
     Row: build_row,
     Dense: build_dense,
     MatMul: build_matmul,
+    Attention: build_attention,
     Recurrent: build_recurrent,
 }
 

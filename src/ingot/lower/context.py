@@ -240,7 +240,7 @@ class Context:
 
 
 def cast(value: Value, dtype: str) -> Value:
-    """The value converted, ONNX-wise: to bool is "not zero"."""
+    """The value converted, ONNX-wise: to bool is "not zero", from double to half goes by float."""
     if value.dtype == dtype:
         return value
     if isinstance(value, Const):
@@ -250,6 +250,8 @@ def cast(value: Value, dtype: str) -> Value:
         return Const(float(number) if dtype in ("f16", "f32", "f64") else int(number), dtype)
     if dtype == "bool":
         return Op("ne", (value, Const(0, value.dtype)), "bool")
+    if value.dtype == "f64" and dtype == "f16":
+        value = Cast(value, "f32")
     return Cast(value, dtype)
 
 

@@ -9,9 +9,21 @@ from dataclasses import replace
 from typing import Any
 
 from ingot.ir.index import Ix, Var, ix, nonnegative, product, substitute
-from ingot.ir.nodes import Const, Index, Op, Read, Value, reindex, rewrite, walk
+from ingot.ir.nodes import Acc, Const, Index, Op, Read, Value, reindex, rewrite, walk
 from ingot.ir.ops import OPS
-from ingot.ir.program import Dense, Fill, Map, MatMul, Operation, Program, Recurrent, Reduce, Row, Tensor
+from ingot.ir.program import (
+    Attention,
+    Dense,
+    Fill,
+    Map,
+    MatMul,
+    Operation,
+    Program,
+    Recurrent,
+    Reduce,
+    Row,
+    Tensor,
+)
 
 BLOCK = 16
 """Channels that stay together in every layout; index expressions must be affine inside such a run."""
@@ -22,6 +34,7 @@ def fuse(program: Program) -> Program:
     eliminate_dead(program)
     while inline_maps(program) + fuse_epilogues(program):
         eliminate_dead(program)
+    fuse_attention(program)
     place_copies(program)
     eliminate_dead(program)
     return program
@@ -32,8 +45,7 @@ def eliminate_dead(program: Program) -> int:
     live: set[Tensor] = {t.root()[0] for t in program.outputs}
     kept: list[Operation] = []
     for operation in reversed(program.operations):
-        written = [operation.output, *(operation.last if isinstance(operation, Recurrent) else ())]
-        if any(t.root()[0] in live for t in written):
+        if any(t.root()[0] in live for t in operation.writes()):
             kept.append(operation)
             live |= {t.root()[0] for t in operation.inputs()}
     dropped = len(program.operations) - len(kept)
@@ -240,6 +252,58 @@ def _absorb(producer: Operation, consumer: Map, mapping: dict[Var, Ix]) -> Opera
     nodes = tuple(dict.fromkeys((*producer.nodes, *consumer.nodes)))
     return replace(
         producer, output=consumer.output, axes=consumer.axes, finish=finish, nodes=nodes, **changes
+    )
+
+
+def fuse_attention(program: Program) -> int:
+    """product -> softmax over its last axis -> product: one operation, where nothing else reads what lies between."""
+    uses = program.uses()
+    producers = {o.output: o for o in program.operations}
+    gone: set[Operation] = set()
+    for i, last in enumerate(program.operations):
+        if not isinstance(last, MatMul) or not isinstance(last.a, Read):
+            continue
+        softmax = producers.get(last.a.tensor)
+        if not isinstance(softmax, Row) or softmax.op != "softmax" or softmax.over != softmax.axes[-1:]:
+            continue
+        if last.a.index != (*map(ix, last.axes[:-1]), ix(last.k)) or not isinstance(softmax.finish, Acc):
+            continue
+        first = next((p for t in softmax.inputs() if isinstance(p := producers.get(t), MatMul)), None)
+        if first is None or _indices(softmax, first.output) != {tuple(map(ix, softmax.axes))}:
+            continue
+        between = (first.output, softmax.output)
+        if any(t.region is not None or t in program.outputs or len(uses[t]) != 1 for t in between):
+            continue
+        if not first.guard == softmax.guard == last.guard or first.output.shape != softmax.output.shape:
+            continue
+        program.operations[i] = _attention(first, softmax, last)
+        gone |= {first, softmax}
+    program.operations = [o for o in program.operations if o not in gone]
+    return len(gone) // 2
+
+
+def _attention(first: MatMul, softmax: Row, last: MatMul) -> Attention:
+    into = {a: ix(v) for a, v in zip(first.axes, (*last.axes[:-1], last.k), strict=True)}
+    row = {a: ix(v) for a, v in zip(softmax.axes, (*last.axes[:-1], last.k), strict=True)}
+    scored = reindex(first.finish, into)
+
+    def leaf(node: Value) -> Value | None:
+        return scored if isinstance(node, Read) and node.tensor is first.output else None
+
+    score = rewrite(reindex(softmax.value, row), leaf)
+    return Attention(
+        last.output,
+        last.axes,
+        last.finish,
+        first.k,
+        last.k,
+        reindex(first.a, into),
+        reindex(first.b, into),
+        score,
+        last.b,
+        Tensor(f"{first.output.name}_scores", "f32", first.output.shape),
+        nodes=tuple(dict.fromkeys((*first.nodes, *softmax.nodes, *last.nodes))),
+        guard=last.guard,
     )
 
 

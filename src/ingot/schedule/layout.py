@@ -11,7 +11,19 @@ from dataclasses import dataclass
 
 from ingot.ir.index import Ix, ix, product
 from ingot.ir.nodes import Read
-from ingot.ir.program import Dense, Fill, Map, MatMul, Operation, Program, Recurrent, Reduce, Row, Tensor
+from ingot.ir.program import (
+    Attention,
+    Dense,
+    Fill,
+    Map,
+    MatMul,
+    Operation,
+    Program,
+    Recurrent,
+    Reduce,
+    Row,
+    Tensor,
+)
 
 
 @dataclass(frozen=True)
@@ -91,8 +103,7 @@ def assign(program: Program, lanes: int) -> dict[Tensor, Layout]:
                 layouts.setdefault(tensor, row_major(tensor.rank))
         if isinstance(operation, Fill):
             continue
-        extra = operation.last if isinstance(operation, Recurrent) else ()
-        for tensor in (operation.output, *extra):
+        for tensor in operation.writes():
             root = tensor.root()[0]
             if root not in layouts:
                 layouts[root] = _choose(operation, tensor, layouts, lanes, edges, first_readers, wide)
@@ -145,6 +156,8 @@ def _choose(
     matrices: set[Tensor],
 ) -> Layout:
     root = tensor.root()[0]
+    if isinstance(operation, Attention) and tensor is operation.scratch:
+        return row_major(root.rank, lanes)
     if root in interleaved:
         return Layout((0, 2, 3, 1))
     if root in matrices and isinstance(operation, MatMul | Row):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ingot.ir.index import Ix, Monomial, evaluate, ix, maximum
 from ingot.ir.nodes import DTYPES, Read, walk
-from ingot.ir.program import Fill, Operation, Program, Recurrent, Row, Tensor
+from ingot.ir.program import Attention, Fill, Operation, Program, Recurrent, Row, Tensor
 from ingot.schedule.layout import Layout
 
 ALIGN = 64
@@ -64,7 +64,7 @@ def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mappi
     spans: dict[Tensor, list[int]] = {}
     writers: dict[Tensor, int] = {}
     for i, operation in enumerate(program.operations):
-        written = [operation.output, *(operation.last if isinstance(operation, Recurrent) else ())]
+        written = operation.writes()
         for root in {t.root()[0]: None for t in [*written, *operation.inputs()]}:
             if root.kind == "temp":
                 spans.setdefault(root, [i, i])[1] = i
@@ -97,7 +97,7 @@ def _works_in_place(operation: Operation, source: Tensor, layouts: Mapping[Tenso
     the same element of the output is written."""
     output = operation.output
     if DTYPES[source.dtype].itemsize != DTYPES[output.dtype].itemsize or isinstance(
-        operation, Recurrent | Fill
+        operation, Attention | Recurrent | Fill
     ):
         return False
     if layouts[source].size(source.shape) != layouts[output].size(output.shape):
