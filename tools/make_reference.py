@@ -19,6 +19,7 @@ from typing import Any
 
 import ingot
 from ingot import cli, debug, errors, target
+from ingot.graph.pipeline import RULES
 from ingot.lower import lowering, shapes
 from ingot.lower.registry import REGISTRY
 from ingot.runtime.sources import native_text
@@ -248,6 +249,17 @@ def operators() -> str:
     return page("Operators", "src/ingot/lower", *parts)
 
 
+def graph_rules() -> str:
+    parts = [
+        "The rules run in this order, and again from the start while one of them fires. The model is valid ONNX after each. "
+        "[Debug](../how-to/debug.md#why-did-a-rule-not-fire) shows how to ask why one did not fire.",
+    ]
+    for number, (name, rule) in enumerate(RULES.items(), 1):
+        rewrite, _, rest = inspect.cleandoc(importlib.import_module(rule.__module__).__doc__ or "").partition("\n\n")
+        parts += [f"## {number}. {name}", f"```\n{rewrite}\n```", prose(rest)]
+    return page("Graph rules", "src/ingot/graph/rules", *parts)
+
+
 def targets() -> str:
     rows = []
     for one in target.TARGETS.values():
@@ -321,6 +333,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": command_line,
     "environment.md": environment,
     "errors.md": error_codes,
+    "graph-rules.md": graph_rules,
     "operators.md": operators,
     "python.md": python,
     "targets.md": targets,

@@ -30,6 +30,7 @@ from ingot.ir.show import show_program
 from ingot.ir.verify import verify
 from ingot.kernels.operands import rearrange
 from ingot.kernels.select import build
+from ingot.kernels.use_winograd import use_winograd
 from ingot.lower import lowering
 from ingot.runtime.ports import Port
 from ingot.runtime.sources import native_text
@@ -97,6 +98,8 @@ def compile(
         fuse(program)
         verify(program)
         _after("fuse", program, trace)
+    with stages("winograd"):
+        use_winograd(program, chosen)
     with stages("layout"):
         layouts = layout.assign(program, chosen.lanes)
         rearrange(program, layouts, chosen)

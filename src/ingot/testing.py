@@ -411,11 +411,11 @@ def interpret_model(
     from ingot.frontends import load_model
     from ingot.graph.pipeline import RULES, optimize
     from ingot.ir.verify import verify
+    from ingot.kernels.operands import rearrange
     from ingot.kernels.select import build
     from ingot.lower import lowering
     from ingot.schedule import layout
     from ingot.schedule.fuse import fuse
-    from ingot.kernels.operands import rearrange
     from ingot.target import resolve
 
     graph = load_model(model, shapes)

@@ -6,6 +6,7 @@ The operations, from general to special; every one finishes an element with `fin
     Reduce   output[axes] = finish(op over `over` of value(axes, over))
     Row      output[axes] = finish(softmax or normalisation of value along one axis)
     Dense    output[axes] = finish(sum over taps and channel of x[x_index] * weight[taps, channel, feature])
+    WinogradInput, WinogradOutput  the transforms around the Dense that replaces a 3x3 convolution
     MatMul   output[axes] = finish(sum over k of a(axes, k) * b(axes, k))
     Attention  output[axes] = finish(sum over n of softmax over n of score(a . b) times c)
     Recurrent  an LSTM, GRU or RNN layer over all its steps
@@ -133,7 +134,8 @@ class Dense(Operation):
     """A convolution or a product with constant weights.
 
     weight: array of shape (taps…, channels, features). feature: position in `axes` of the output feature.
-    x_index: where x is read, of axes, taps and channel.
+    x_index: where x is read, of axes, taps and channel. batched: position in `axes` of an axis that has weights of its
+    own; the weight then has that axis first.
     """
 
     feature: int
@@ -142,9 +144,34 @@ class Dense(Operation):
     x: Tensor
     x_index: tuple[Ix, ...]
     weight: np.ndarray
+    batched: int | None = None
 
     def tensors(self) -> Iterator[Tensor]:
         yield self.x
+
+
+@dataclass(eq=False)
+class WinogradInput(Operation):
+    """The transformed tiles of x for F(m, 3): output ((m + 2)^2, channels, images * tiles)."""
+
+    x: Tensor
+    m: int
+    tiles: tuple[Ix, Ix]
+
+    def tensors(self) -> Iterator[Tensor]:
+        yield self.x
+
+
+@dataclass(eq=False)
+class WinogradOutput(Operation):
+    """The convolution's result from products ((m + 2)^2, features, images * tiles)."""
+
+    products: Tensor
+    m: int
+    tiles: tuple[Ix, Ix]
+
+    def tensors(self) -> Iterator[Tensor]:
+        yield self.products
 
 
 @dataclass(eq=False)

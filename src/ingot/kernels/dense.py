@@ -33,9 +33,10 @@ def build_dense(builder: Builder, operation: Dense) -> Built:
     plan = _plan(builder, operation)
     output, axes = operation.output, operation.axes
     features = operation.weight.shape[-1]
-    steps = int(np.prod(operation.weight.shape[:-1]))
+    groups = operation.weight.shape[0] if operation.batched is not None else 1
+    steps = int(np.prod(operation.weight.shape[:-1])) // groups
     full, rest = divmod(plan.vectors, plan.tile.vectors)
-    weights = builder.buffer(Packed("weights", _pack(operation.weight, plan)))
+    weights = builder.buffer(Packed("weights", _pack(operation.weight, groups, plan)))
     panels = full + (1 if rest else 0)
     panel = builder.fresh_var(panels)
     outer_vars = {a: builder.fresh_var(output.shape[a]) for a in plan.outer}
@@ -93,6 +94,8 @@ def build_dense(builder: Builder, operation: Dense) -> Built:
                 )
 
     main_base = ix(panel) * (plan.tile.vectors * plan.lanes * steps)
+    if operation.batched is not None:
+        main_base = main_base + mapping[axes[operation.batched]] * (plan.vectors * plan.lanes * steps)
     if rest and full:
         with builder.when(Op("lt", (Index(ix(panel)), Const(full, "i64")), "bool")):
             for_vectors(plan.tile.vectors, main_base)
@@ -103,7 +106,7 @@ def build_dense(builder: Builder, operation: Dense) -> Built:
     total = product(output.shape[a] for a in (plan.row, plan.column) if a is not None)
     macs = float(steps * features) * (total.value if total.is_const else 256)
     count = (ix(panels) * row_tiles).value if row_tiles.is_const else 16
-    name = "conv" if operation.taps else "gemm"
+    name = "conv" if operation.taps else "winograd_gemm" if groups > 1 else "gemm"
     tile = plan.tile
     label = f"{name}_f32_{tile.rows * tile.columns}x{tile.vectors * plan.lanes}"
     return builder.finish(label, task, tasks, macs / max(count, 1) / 50)
@@ -121,7 +124,7 @@ def _plan(builder: Builder, operation: Dense) -> _Plan:
         while lanes > 4 and features <= lanes // 2:
             lanes //= 2
     vectors = -(-features // lanes)
-    positions = [a for a in range(output.rank) if a != feature]
+    positions = [a for a in range(output.rank) if a not in (feature, operation.batched)]
     column = positions[-1] if positions else None
     row = positions[-2] if len(positions) > 1 else None
     one = ix(1)
@@ -134,18 +137,19 @@ def _plan(builder: Builder, operation: Dense) -> _Plan:
         vectors,
         lanes < builder.target.lanes,
     )
-    outer = [a for a in positions if a not in (row, column)]
+    outer = [a for a in range(output.rank) if a not in (feature, row, column)]
     return _Plan(lanes, vectors, tile, row, column, outer)
 
 
-def _pack(weight: np.ndarray, plan: _Plan) -> np.ndarray:
-    """[taps…, channels, features] -> panels, each [taps…, channels][vectors * lanes], features padded with zeros."""
-    flat = weight.reshape(-1, weight.shape[-1]).astype(np.float32)
-    padded = np.zeros((flat.shape[0], plan.vectors * plan.lanes), np.float32)
-    padded[:, : flat.shape[1]] = flat
+def _pack(weight: np.ndarray, groups: int, plan: _Plan) -> np.ndarray:
+    """[group, taps…, channels, features] -> for each group panels, each [taps…, channels][vectors * lanes], the
+    features padded with zeros."""
+    flat = weight.reshape(groups, -1, weight.shape[-1]).astype(np.float32)
+    padded = np.zeros((*flat.shape[:2], plan.vectors * plan.lanes), np.float32)
+    padded[:, :, : flat.shape[2]] = flat
     width = plan.tile.vectors * plan.lanes
-    parts = [padded[:, at : at + width].reshape(-1) for at in range(0, padded.shape[1], width)]
-    return np.concatenate(parts)
+    panels = [padded[:, :, at : at + width].reshape(groups, -1) for at in range(0, padded.shape[2], width)]
+    return np.concatenate(panels, axis=1).reshape(-1)
 
 
 def _rows_first(builder: Builder, operation: Dense) -> bool:

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ingot.ir.program import Attention, Dense, Fill, Map, MatMul, Operation, Recurrent, Reduce, Row, Tensor
+from ingot.ir.index import ix, product
+from ingot.ir.program import (
+    Attention,
+    Dense,
+    Fill,
+    Map,
+    MatMul,
+    Operation,
+    Recurrent,
+    Reduce,
+    Row,
+    Tensor,
+    WinogradInput,
+    WinogradOutput,
+)
 from ingot.kernels.attention import build_attention
 from ingot.kernels.builder import Builder, Built
 from ingot.kernels.dense import build_dense
@@ -13,6 +27,7 @@ from ingot.kernels.matmul import build_matmul
 from ingot.kernels.recurrent import build_recurrent
 from ingot.kernels.reduce import build_reduce
 from ingot.kernels.row import build_row
+from ingot.kernels.winograd import build_winograd_input, build_winograd_output
 from ingot.schedule.layout import Layout
 from ingot.target import Target
 
@@ -22,6 +37,8 @@ GENERATORS: dict[type[Operation], Callable[..., Built]] = {
     Reduce: build_reduce,
     Row: build_row,
     Dense: build_dense,
+    WinogradInput: build_winograd_input,
+    WinogradOutput: build_winograd_output,
     MatMul: build_matmul,
     Attention: build_attention,
     Recurrent: build_recurrent,
@@ -29,5 +46,9 @@ GENERATORS: dict[type[Operation], Callable[..., Built]] = {
 
 
 def build(operation: Operation, layouts: Mapping[Tensor, Layout], target: Target) -> Built:
-    """The kernel of an operation in the chosen layouts."""
-    return GENERATORS[type(operation)](Builder(target, layouts), operation)
+    """The kernel of an operation in the chosen layouts; one without tasks where the output has no elements."""
+    builder = Builder(target, layouts)
+    if product(operation.output.shape) == ix(0) and not isinstance(operation, Recurrent):
+        builder.buffer(operation.output.root()[0], written=True)
+        return builder.finish("nothing", builder.fresh_var(0), ix(0), 0.0)
+    return GENERATORS[type(operation)](builder, operation)

@@ -179,6 +179,8 @@ class Context:
             return operand
         if operand.data is not None:
             return self.constant(operand.data.reshape([d.value for d in shape]), self.unique(operand.name))
+        if any(d == ix(0) for d in shape):
+            return self.view(operand, shape, lambda *axes: [0] * operand.rank)
         return self.view(operand, shape, lambda *axes: unravel_from(axes, shape, operand.shape))
 
     def pad(self, operand: Operand, pads: Sequence[tuple[IxLike, IxLike]], fill: float) -> Operand:

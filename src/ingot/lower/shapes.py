@@ -9,7 +9,7 @@ import numpy as np
 from ingot.ir.index import Ix, ix, less, maximum, minimum, nonnegative
 from ingot.lower.context import Context, Node, Operand
 from ingot.lower.elementwise import dtype_name
-from ingot.lower.movement import axes_from, axis_of, integers, known
+from ingot.lower.movement import axes_from, integers, known
 
 _LIMIT = 4096
 _INTEGERS = ("i64", "i32", "bool")

@@ -23,6 +23,8 @@ from ingot.ir.program import (
     Reduce,
     Row,
     Tensor,
+    WinogradInput,
+    WinogradOutput,
 )
 
 
@@ -165,6 +167,8 @@ def _choose(
     axis: int | None = None
     if isinstance(operation, Dense):
         axis = operation.feature
+    elif isinstance(operation, WinogradInput | WinogradOutput):
+        axis = 1
     elif isinstance(operation, Recurrent):
         axis = (
             root.rank - 1 if tensor is operation.output and operation.weight.shape[-1] >= 2 * lanes else None
