@@ -169,7 +169,7 @@ def test_names_of_tensors_and_nodes_may_be_anything(tmp_path: Path) -> None:
     (wanted,) = reference(perceptron(), {"x": normal(3, 8)})
     assert_close(got, wanted, CLOSE, reduction=8)
     folder = package.save(tmp_path / "net.ingot")
-    shell([*zig_cc(), "-fsyntax-only", "-Wall", "-Werror", "example.c"], folder)
+    shell([*zig_cc(), "-Wall", "-Werror", "-c", "example.c", "-o", "example.o"], folder)
 
 
 @pytest.mark.parametrize("target", ["generic", "avx2"])
@@ -295,7 +295,7 @@ def from_sources(package: ingot.Package, folder: Path) -> ingot.Package:
 
 
 def test_packages_move(package: ingot.Package, model: onnx.ModelProto, tmp_path: Path) -> None:
-    folder = package.save(tmp_path / "a" / ".." / "first.ingot")
+    folder = package.save(tmp_path / "first.ingot")
     assert_right(ingot.Package.open(folder), model)
     moved = tmp_path / "sub folder"
     folder.rename(moved)

@@ -152,7 +152,7 @@ class Dense(Operation):
 
 @dataclass(eq=False)
 class WinogradInput(Operation):
-    """The transformed tiles of x for F(m, 3): output ((m + 2)^2, channels, images * tiles)."""
+    """The transformed tiles of x for F(m, 3): output ((m + 2)^2, channels, images, tiles)."""
 
     x: Tensor
     m: int
@@ -164,7 +164,7 @@ class WinogradInput(Operation):
 
 @dataclass(eq=False)
 class WinogradOutput(Operation):
-    """The convolution's result from products ((m + 2)^2, features, images * tiles)."""
+    """The convolution's result from products ((m + 2)^2, features, images, tiles)."""
 
     products: Tensor
     m: int

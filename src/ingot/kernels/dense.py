@@ -136,6 +136,7 @@ def _plan(builder: Builder, operation: Dense) -> _Plan:
         output.shape[column] if column is not None else one,
         vectors,
         lanes < builder.target.lanes,
+        from_memory=operation.weight.nbytes > builder.target.l2,
     )
     outer = [a for a in range(output.rank) if a not in (feature, row, column)]
     return _Plan(lanes, vectors, tile, row, column, outer)

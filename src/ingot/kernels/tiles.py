@@ -60,10 +60,16 @@ class Tile:
     vectors: int
 
 
-def choose(target: Target, rows: Ix, columns: Ix, vectors: int, half: bool) -> Tile:
-    """The tile with the least estimated time for rows x columns positions and so many vectors of features."""
+def choose(
+    target: Target, rows: Ix, columns: Ix, vectors: int, half: bool, *, from_memory: bool = False
+) -> Tile:
+    """The tile with the least estimated time for rows x columns positions and so many vectors of features.
+
+    from_memory: the weights overflow the caches, so the first tile of a panel waits for them.
+    """
     best: tuple[float, Tile] | None = None
     limit = 8 if columns == ix(1) else 4
+    arriving = 10.0 if from_memory and not half else 5.0 if from_memory else 0.0
     for v in range(1, min(limit, vectors) + 1):
         most = min(most_rows(target, v), 16)
         panels = [v] * (vectors // v) + ([vectors % v] if vectors % v else [])
@@ -76,10 +82,14 @@ def choose(target: Target, rows: Ix, columns: Ix, vectors: int, half: bool) -> T
                 continue
             width = most // tall
             cost = 0.0
-            for across in _sizes(columns, width):
-                for down in _sizes(rows, tall):
-                    for p in panels:
-                        cost += across[0] * down[0] * step_cost(across[1] * down[1], p, half)
+            for p in panels:
+                steps = [
+                    (across[0] * down[0], step_cost(across[1] * down[1], p, half))
+                    for across in _sizes(columns, width)
+                    for down in _sizes(rows, tall)
+                ]
+                cost += sum(n * c for n, c in steps)
+                cost += max(arriving * p - steps[0][1], 0.0)
             tile = Tile(tall, width, v)
             if best is None or cost < best[0] * 0.999:
                 best = cost, tile

@@ -82,11 +82,10 @@ def _replace(conv: Dense, m: int, number: int) -> list[Operation]:
     n = m + TAPS - 1
     images = conv.output.shape[0]
     down, across = _tiles(conv, m)
-    count = images * down * across
     _, _, channels, features = conv.weight.shape
     name = conv.output.name
-    tiles = Tensor(f"{name}_tiles", "f32", (ix(n * n), ix(channels), count))
-    products = Tensor(f"{name}_products", "f32", (ix(n * n), ix(features), count))
+    tiles = Tensor(f"{name}_tiles", "f32", (ix(n * n), ix(channels), images, down * across))
+    products = Tensor(f"{name}_products", "f32", (ix(n * n), ix(features), images, down * across))
     stem = f"winograd{number}_"
     tile_axes = tuple(var(f"{stem}v{i}", d) for i, d in enumerate(tiles.shape))
     axes = tuple(var(f"{stem}p{i}", d) for i, d in enumerate(products.shape))
@@ -100,7 +99,7 @@ def _replace(conv: Dense, m: int, number: int) -> list[Operation]:
         (),
         channel,
         tiles,
-        (ix(axes[0]), ix(channel), ix(axes[2])),
+        (ix(axes[0]), ix(channel), ix(axes[2]), ix(axes[3])),
         transform_weight(conv.weight, m),
         0,
         **shared,  # type: ignore[arg-type]

@@ -104,7 +104,7 @@ def _both(builder: Builder, matrix: Matrix, square: list[list[Value]], lanes: in
 
 
 def build_winograd_input(builder: Builder, operation: WinogradInput) -> Built:
-    """V[a * n + b, c, t] = (B^T d B)[a, b] for the tile t of x; a task is a row of tiles of one block of channels."""
+    """V[a * n + b, c, image, t] = (B^T d B)[a, b] for the tile t of x; a task is a row of tiles of one block of channels."""
     m, x = operation.m, operation.x
     n = m + TAPS - 1
     output = operation.output
@@ -126,10 +126,10 @@ def build_winograd_input(builder: Builder, operation: WinogradInput) -> Built:
             for i in range(n)
         ]
         result = _both(builder, matrices(m)[2], patch, lanes)
-        tile = ix(builder.define((ix(image) * down + ix(row)) * across + ix(column), output.shape[2]))
+        tile = ix(builder.define(ix(row) * across + ix(column), output.shape[3]))
         for a in range(n):
             for b in range(n):
-                builder.store(output, [ix(a * n + b), channel, tile], {}, lane, result[a][b])
+                builder.store(output, [ix(a * n + b), channel, ix(image), tile], {}, lane, result[a][b])
     work = float(n * n * 4) * (across.value if across.is_const else 16) / 3
     return builder.finish(f"winograd_input_f{m}", task, tasks, work)
 
@@ -153,9 +153,12 @@ def build_winograd_output(builder: Builder, operation: WinogradOutput) -> Built:
     lane = Lane(spread, lanes, count)
 
     def tile(column: Ix, rows: int, columns: int) -> None:
-        at = ix(builder.define((ix(image) * down + ix(row)) * across + column, products.shape[2]))
+        at = ix(builder.define(ix(row) * across + column, products.shape[3]))
         grid = [
-            [builder.value(Read(products, (ix(a * n + b), channel, at)), {}, lane) for b in range(n)]
+            [
+                builder.value(Read(products, (ix(a * n + b), channel, ix(image), at)), {}, lane)
+                for b in range(n)
+            ]
             for a in range(n)
         ]
         result = _both(builder, matrices(m)[0], grid, lanes)

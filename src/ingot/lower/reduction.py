@@ -79,7 +79,7 @@ def reduce_node(ctx: Context, node: Node) -> Operand:
         count = product(x.shape[i] for i in axes)
         return reduce(ctx, x, axes, keep, "add", finish=lambda v: mean_of(v, count))
     if kind == "ReduceLogSumExp":
-        top = reduce(ctx, x, axes, True, "max")
+        top = reduce(ctx, x, axes, True, "max", finish=_finite)
         shifted = ctx.map(
             x.shape, x.dtype, lambda i: op("exp", op("sub", ctx.read(x, i), ctx.read_broadcast(top, i)))
         )
@@ -96,6 +96,11 @@ def reduce_node(ctx: Context, node: Node) -> Operand:
     return reduce(ctx, x, axes, keep, "add", before, lambda v: op(after, v) if after else v)
 
 
+def _finite(x: Value) -> Value:
+    """x, or 0 in place of an infinity."""
+    return Select(op("eq", op("abs", x), const(math.inf, x)), const(0, x), x)
+
+
 def mean_of(total: Value, count: Ix) -> Value:
     """A sum divided by a number of elements."""
     if count.is_const and total.dtype in FLOATS:
@@ -106,17 +111,19 @@ def mean_of(total: Value, count: Ix) -> Value:
 @lowers("ArgMax", "ArgMin")
 def arg(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
-    axis = axis_of(node, x.rank)
-    keep = bool(node.get("keepdims", 1))
+    axis, keep, last = axis_of(node, x.rank), bool(node.get("keepdims", 1)), bool(node.get("select_last_index", 0))
+    return arg_of(ctx, x, axis, keep, node.operator.lower(), last)
+
+
+def arg_of(ctx: Context, x: Operand, axis: int, keep: bool, name: str, last: bool = False) -> Operand:
+    """The position of the largest ("argmax") or smallest element along an axis."""
     shape = [ix(1) if i == axis else d for i, d in enumerate(x.shape) if keep or i != axis]
     out = ctx.axes(shape)
     over = var(ctx.unique("r"), x.shape[axis])
     kept = [a for i, a in enumerate(out) if not (keep and i == axis)]
     index = [*map(ix, kept[:axis]), ix(over), *map(ix, kept[axis:])]
     value = ctx.read(x, index)
-    output = ctx.tensor("i64", shape)
-    last = bool(node.get("select_last_index", 0))
-    return ctx.add(Reduce(output, out, Acc("i64"), node.operator.lower(), (over,), value, last))
+    return ctx.add(Reduce(ctx.tensor("i64", shape), out, Acc("i64"), name, (over,), value, last))
 
 
 def spatial(
@@ -245,11 +252,30 @@ def row(
     return ctx.add(Row(output, out, done, kind, tuple(out[a] for a in axes), ctx.read(x, out), epsilon))
 
 
-@lowers("Softmax", "LogSoftmax", "Hardmax")
+@lowers("Hardmax")
+def hardmax(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    axis = axis_of(node, x.rank, 1 if node.opset < 13 else -1)
+    if node.opset < 13:
+        rows = ctx.reshape(x, [product(x.shape[:axis]), product(x.shape[axis:])])
+        return ctx.reshape(_one_hot_of_largest(ctx, rows, 1), x.shape)
+    return _one_hot_of_largest(ctx, x, axis)
+
+
+def _one_hot_of_largest(ctx: Context, x: Operand, axis: int) -> Operand:
+    """1 at the first of the largest elements along an axis, 0 elsewhere."""
+    at = arg_of(ctx, x, axis, True, "argmax")
+
+    def value(axes: tuple[Var, ...]) -> Value:
+        largest = ctx.read_broadcast(at, [ix(0) if i == axis else a for i, a in enumerate(axes)])
+        return cast(Op("eq", (Index(ix(axes[axis])), largest), "bool"), x.dtype)
+
+    return ctx.map(x.shape, x.dtype, value)
+
+
+@lowers("Softmax", "LogSoftmax")
 def softmax(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
-    if node.operator == "Hardmax":
-        raise node.unsupported("not implemented", "use ArgMax and OneHot")
     kind = "softmax" if node.operator == "Softmax" else "log_softmax"
     axis = axis_of(node, x.rank, 1 if node.opset < 13 else -1)
     axes = list(range(axis, x.rank)) if node.opset < 13 else [axis]
