@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ingot.errors import IngotError
+from ingot.runtime.manifest import FORMAT, MANIFEST, read_manifest
 
-FORMAT = 1
-MANIFEST = "manifest.json"
 _CHOOSE = "choose a folder whose parent exists and that you can write"
 
 
@@ -102,36 +101,9 @@ class Package:
         (folder / MANIFEST).write_text(json.dumps(self.manifest, indent=2, sort_keys=True) + "\n")
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of the package in `folder`. Raises IngotError package-not-found, package-format and package-damaged."""
-    where = str(folder / MANIFEST)
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except OSError as error:
-        cause = f"there is no package: {error.strerror}"
-        remedy = "give the folder that `ingot compile` wrote"
-        raise IngotError("package-not-found", cause, where=where, remedy=remedy) from error
-    except ValueError as error:
-        raise _damaged(where, f"the manifest is not JSON: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        version = manifest.get("format") if isinstance(manifest, dict) else None
-        cause = f"its format is {version!r}, and this version of ingot reads {FORMAT}"
-        raise IngotError("package-format", cause, where=where, remedy="compile the model again")
-    files = manifest.get("files")
-    if not isinstance(manifest.get("name"), str) or not isinstance(files, dict):
-        raise _damaged(where, "the manifest lacks the name or the files")
-    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
-        raise _damaged(where, "the manifest names files outside the package")
-    return manifest
-
-
 def is_package(path: str | os.PathLike[str]) -> bool:
     """Whether `path` is a folder with a manifest."""
     return (Path(path) / MANIFEST).is_file()
-
-
-def _damaged(where: str, cause: str) -> IngotError:
-    return IngotError("package-damaged", cause, where=where, remedy="compile the model again")
 
 
 def _sha256(path: Path) -> str:

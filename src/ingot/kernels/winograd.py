@@ -57,7 +57,8 @@ def transform_weight(weight: np.ndarray, m: int) -> np.ndarray:
     """[3, 3, channels, features] -> [(m + 2)^2, channels, features], computed in float64 and rounded once."""
     g = np.array(matrices(m)[1], dtype=np.float64)
     wide = np.einsum("ai,bj,ijcf->abcf", g, g, weight.astype(np.float64))
-    return wide.reshape(-1, *weight.shape[2:]).astype(np.float32)
+    rounded: np.ndarray = wide.reshape(-1, *weight.shape[2:]).astype(np.float32)
+    return rounded
 
 
 def _apply(builder: Builder, rows: Matrix, values: Sequence[Value], lanes: int) -> list[Value]:

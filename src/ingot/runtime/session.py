@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import json
 import os
 import threading
 import weakref
@@ -16,9 +15,9 @@ import numpy as np
 
 from ingot.errors import IngotError
 from ingot.runtime import library as c
+from ingot.runtime.manifest import damaged, read_manifest
 from ingot.runtime.ports import DTYPES, Port
 
-FORMAT = 1
 WEIGHTS_HEADER = 4096
 
 _from_buffer: Callable[[Any], ctypes.Array[ctypes.c_char]] = (ctypes.c_char * 0).from_buffer
@@ -64,7 +63,7 @@ class Session:
         if threads < 0:
             raise IngotError("option-invalid", f"threads is {threads}", remedy="give 0 or more")
         folder = Path(package) if isinstance(package, str | os.PathLike) else package.folder()
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         path = folder / f"lib{manifest['name']}.so"
         digest = _check_files(folder, manifest, path)
         self._where = str(folder)
@@ -303,7 +302,7 @@ class Session:
             dims.append(tuple(info.dims[: info.rank]))
             port = ports[i] if count == len(ports) else None
             if not port or DTYPES[port.dtype].number != info.dtype or len(port.shape) != info.rank:
-                raise _damaged(self._where, f"the manifest and the library disagree on {kind} {i}")
+                raise damaged(self._where, f"the manifest and the library disagree on {kind} {i}")
         return dims
 
     def _input_error(self, code: str, cause: str, remedy: str = "") -> IngotError:
@@ -334,36 +333,6 @@ def _elements(shape: Sequence[int]) -> int:
     return count
 
 
-def _damaged(where: str | Path, cause: str) -> IngotError:
-    return IngotError("package-damaged", cause, where=str(where), remedy="compile the model again")
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        cause = f"there is no package: {error.strerror}"
-        remedy = "give the folder that ingot compile wrote"
-        raise IngotError("package-not-found", cause, where=str(path), remedy=remedy) from error
-    try:
-        manifest = json.loads(text)
-    except ValueError as error:
-        raise _damaged(path, f"the manifest is no JSON: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        version = manifest.get("format") if isinstance(manifest, dict) else None
-        raise IngotError(
-            "package-format",
-            f"the package has format {version!r}, this version of ingot reads {FORMAT}",
-            where=str(path),
-            remedy="compile the model again",
-        )
-    name = manifest.get("name")
-    if not isinstance(name, str) or not name.isidentifier() or not isinstance(manifest.get("files"), dict):
-        raise _damaged(path, "the manifest lacks the name or the files")
-    return manifest
-
-
 def _check_files(folder: Path, manifest: dict[str, Any], library: Path) -> str:
     """Checks the library's hash and the size of the weights; gives the hash."""
     files = manifest["files"]
@@ -377,9 +346,9 @@ def _check_files(folder: Path, manifest: dict[str, Any], library: Path) -> str:
     try:
         digest = hashlib.sha256(library.read_bytes()).hexdigest()
     except OSError as error:
-        raise _damaged(library, f"the library cannot be read: {error.strerror}") from error
+        raise damaged(library, f"the library cannot be read: {error.strerror}") from error
     if digest != files[library.name]:
-        raise _damaged(library, "the library differs from the one that was compiled")
+        raise damaged(library, "the library differs from the one that was compiled")
     weights = folder / f"{manifest['name']}.weights"
     if weights.name in files:
         memory = manifest.get("memory")
@@ -387,7 +356,7 @@ def _check_files(folder: Path, manifest: dict[str, Any], library: Path) -> str:
         size = weights.stat().st_size if weights.exists() else None
         if size is None or (isinstance(wanted, int) and size != wanted + WEIGHTS_HEADER):
             cause = "the weights are missing" if size is None else f"the weights have {size} bytes"
-            raise _damaged(weights, cause)
+            raise damaged(weights, cause)
     return digest
 
 
@@ -396,7 +365,7 @@ def _ports(manifest: dict[str, Any], key: str, folder: Path) -> list[Port]:
         ports = [Port(port["name"], port["dtype"], tuple(port["shape"])) for port in manifest[key]]
         packed = [port for port in ports if DTYPES[port.dtype].bits < 8]
     except (KeyError, TypeError) as error:
-        raise _damaged(folder, f"the manifest's {key} make no sense: {error}") from error
+        raise damaged(folder, f"the manifest's {key} make no sense: {error}") from error
     if packed:
         cause = f"{packed[0].name!r} has elements of four bits, which Python cannot pass"
         raise IngotError("unsupported", cause, where=str(folder), remedy="use the C interface")
