@@ -218,7 +218,9 @@ def test_excerpts_stand_in_their_files(page: Path) -> None:
             at = 0
             for piece in re.split(r"^\s*\.\.\.$", block.text, flags=re.MULTILINE):
                 at = source.find(dense(piece), at)
-                assert at >= 0, f"line {block.line}: {block.note.removeprefix('part of ')} does not hold\n{piece}"
+                assert at >= 0, (
+                    f"line {block.line}: {block.note.removeprefix('part of ')} does not hold\n{piece}"
+                )
 
 
 def dense(text: str) -> str:
@@ -316,13 +318,16 @@ def test_architecture_names_the_stages_in_order() -> None:
 def test_architecture_names_the_dependencies() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     text = (ROOT / "docs/architecture.md").read_text().partition("## Dependencies")[2].partition("\n## ")[0]
-    for requirement in (*project["dependencies"], *sum(project["optional-dependencies"].values(), [])):
+    extras = project["optional-dependencies"].values()
+    for requirement in (*project["dependencies"], *(name for extra in extras for name in extra)):
         name = re.split(r"[<>=!\[ ]", requirement)[0]
         assert f"`{name}`" in text, f"{name} has no line in the table of dependencies"
 
 
 def test_the_change_log_knows_this_version() -> None:
-    assert re.search(rf"^## \[{re.escape(ingot.__version__)}\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert re.search(
+        rf"^## \[{re.escape(ingot.__version__)}\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.svg")), ids=name_of)

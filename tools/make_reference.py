@@ -255,7 +255,9 @@ def graph_rules() -> str:
         "[Debug](../how-to/debug.md#why-did-a-rule-not-fire) shows how to ask why one did not fire.",
     ]
     for number, (name, rule) in enumerate(RULES.items(), 1):
-        rewrite, _, rest = inspect.cleandoc(importlib.import_module(rule.__module__).__doc__ or "").partition("\n\n")
+        rewrite, _, rest = inspect.cleandoc(importlib.import_module(rule.__module__).__doc__ or "").partition(
+            "\n\n"
+        )
         parts += [f"## {number}. {name}", f"```\n{rewrite}\n```", prose(rest)]
     return page("Graph rules", "src/ingot/graph/rules", *parts)
 

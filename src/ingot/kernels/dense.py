@@ -7,7 +7,7 @@ in the order taps, channels, whatever the tile, so the bits do not depend on til
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -123,6 +123,9 @@ def _plan(builder: Builder, operation: Dense) -> _Plan:
         lanes = natural_block(ix(features), builder.target.lanes)
         while lanes > 4 and features <= lanes // 2:
             lanes //= 2
+    group = _group(builder, operation)
+    while group % lanes and group < features:
+        lanes //= 2
     vectors = -(-features // lanes)
     positions = [a for a in range(output.rank) if a not in (feature, operation.batched)]
     column = positions[-1] if positions else None
@@ -134,12 +137,29 @@ def _plan(builder: Builder, operation: Dense) -> _Plan:
         builder.target,
         output.shape[row] if row is not None else one,
         output.shape[column] if column is not None else one,
-        vectors,
+        vectors if group == features else group // lanes,
         lanes < builder.target.lanes,
         from_memory=operation.weight.nbytes > builder.target.l2,
     )
+    if group < features:
+        whole = max(v for v in range(1, tile.vectors + 1) if group // lanes % v == 0)
+        tile = replace(tile, vectors=whole)
     outer = [a for a in range(output.rank) if a not in (feature, row, column)]
     return _Plan(lanes, vectors, tile, row, column, outer)
+
+
+def _group(builder: Builder, operation: Dense) -> int:
+    """How many neighbouring features read the same elements of x; the tile may not go beyond them."""
+    features, feature = operation.weight.shape[-1], operation.axes[operation.feature]
+    read = [i for i in operation.x_index if feature in i.variables()]
+    if not read:
+        return features
+    for width in (w for w in range(features // 2, 1, -1) if features % w == 0):
+        outer, inner = builder.fresh_var(features // width), builder.fresh_var(width)
+        placed = [substitute(i, {feature: ix(outer) * width + ix(inner)}) for i in read]
+        if all(inner not in i.variables() for i in placed):
+            return width
+    return 1
 
 
 def _pack(weight: np.ndarray, groups: int, plan: _Plan) -> np.ndarray:

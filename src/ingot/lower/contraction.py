@@ -48,7 +48,7 @@ def conv(ctx: Context, node: Node) -> Operand:
     channel = var(ctx.unique("r"), inner)
     x_channel = ix(channel) if groups == 1 else feature // per_group * inner + ix(channel)
     index = (ix(out[0]), x_channel, *at)
-    if w.data is None or len(kernel) > 2 or x.dtype != "f32" or (groups > 1 and per_group % 8):
+    if w.data is None or len(kernel) > 2 or x.dtype != "f32" or (groups > 1 and per_group % 4):
         value = op("mul", ctx.read(padded, index), ctx.read(w, [feature, channel, *taps]))
         return ctx.add(Reduce(output, out, finish, "add", (*taps, channel), value))
     weight_array = np.moveaxis(w.data, (0, 1), (-1, -2))

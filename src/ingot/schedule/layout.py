@@ -97,7 +97,6 @@ def assign(program: Program, lanes: int) -> dict[Tensor, Layout]:
     edges = _region_edges(program)
     for tensor in program.inputs + program.outputs:
         layouts[tensor] = row_major(tensor.rank)
-    first_readers = _first_dense_readers(program)
     wide = _matrix_operands(program)
     for operation in program.operations:
         for tensor in operation.inputs():
@@ -108,7 +107,7 @@ def assign(program: Program, lanes: int) -> dict[Tensor, Layout]:
         for tensor in operation.writes():
             root = tensor.root()[0]
             if root not in layouts:
-                layouts[root] = _choose(operation, tensor, layouts, lanes, edges, first_readers, wide)
+                layouts[root] = _choose(operation, tensor, layouts, lanes, edges, wide)
     for operation in program.operations:
         layouts.setdefault(operation.output.root()[0], row_major(operation.output.rank))
     return layouts
@@ -128,17 +127,6 @@ def _region_edges(program: Program) -> dict[Tensor, dict[int, set[Ix]]]:
     return edges
 
 
-def _first_dense_readers(program: Program) -> set[Tensor]:
-    """Tensors of few channels that a convolution reads: best kept interleaved, channels innermost."""
-    found = set()
-    for operation in program.operations:
-        if isinstance(operation, Dense) and len(operation.taps) == 2:
-            root = operation.x.root()[0]
-            if root.rank == 4 and root.shape[1].is_const and 1 < root.shape[1].value <= 4:
-                found.add(root)
-    return found
-
-
 def _matrix_operands(program: Program) -> set[Tensor]:
     """Tensors that a MatMul reads or writes: row-major, in rows of whole vectors."""
     found = set()
@@ -154,14 +142,11 @@ def _choose(
     layouts: dict[Tensor, Layout],
     lanes: int,
     edges: dict[Tensor, dict[int, set[Ix]]],
-    interleaved: set[Tensor],
     matrices: set[Tensor],
 ) -> Layout:
     root = tensor.root()[0]
     if isinstance(operation, Attention) and tensor is operation.scratch:
         return row_major(root.rank, lanes)
-    if root in interleaved:
-        return Layout((0, 2, 3, 1))
     if root in matrices and isinstance(operation, MatMul | Row):
         return row_major(root.rank, lanes)
     axis: int | None = None
