@@ -91,21 +91,7 @@ def compile(
         optimize(graph)
         after = sum(1 for _ in graph.graph.all_nodes())
         trace.model("optimised", graph)
-    with stages("lower"):
-        program = lowering.lower(graph, label)
-        _after("lower", program, trace)
-    with stages("fuse"):
-        fuse(program)
-        verify(program)
-        _after("fuse", program, trace)
-    with stages("winograd"):
-        use_winograd(program, chosen)
-    with stages("layout"):
-        layouts = layout.assign(program, chosen.lanes)
-        rearrange(program, layouts, chosen)
-        _after("layout", program, trace, layouts)
-    with stages("kernels"):
-        steps = _kernels(program, layouts, chosen, stages)
+    program, layouts, steps = schedule(graph, label, chosen, stages)
     with stages("memory"):
         memory = plan(program, layouts)
     with stages("emit"):
@@ -113,6 +99,33 @@ def compile(
     with stages("build"):
         files = _build(program, emitted, compiler, chosen, emit, stages, trace)
     return _package(program, graph, emitted, memory, chosen, files, before, after, stages)
+
+
+def schedule(
+    graph: onnx_ir.Model, name: str, target: Target, stages: _Stages | None = None
+) -> tuple[Program, dict[Tensor, layout.Layout], list[Step]]:
+    """The middle of the pipeline: an optimised model becomes kernels in chosen layouts, in the order they run."""
+    stages = stages or _Stages(None, Trace())
+    trace = stages.trace
+    with stages("lower"):
+        program = lowering.lower(graph, name)
+        _after("lower", program, trace)
+    with stages("fuse"):
+        fuse(program)
+        verify(program)
+        _after("fuse", program, trace)
+    with stages("winograd"):
+        use_winograd(program, target)
+    with stages("layout"):
+        layouts = layout.assign(program, target.lanes)
+        rearrange(program, layouts, target)
+        _after("layout", program, trace, layouts)
+    with stages("kernels"):
+        steps = _kernels(program, layouts, target, stages)
+    for step in steps:
+        kernel = step.built.kernel
+        trace.say(2, f"{kernel.name}: {show(kernel.tasks)} tasks for {', '.join(step.operation.nodes)}")
+    return program, layouts, steps
 
 
 def check(

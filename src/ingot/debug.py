@@ -29,7 +29,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "INGOT_DEBUG",
         "0",
-        "1 stages and times, 2 each kernel with its calls and tasks, 3 the layout chosen for each tensor, "
+        "1 stages and times, 2 each kernel call with its tasks and nodes, 3 the layout chosen for each tensor, "
         "4 where the generated C lies, 5 the program after each stage; to standard error",
     ),
     Variable(

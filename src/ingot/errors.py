@@ -36,6 +36,7 @@ CODES: dict[str, str] = {
     "peer-missing": "a runtime to compare with is not installed or not usable",
     "rule-unknown": "no graph rule has that name",
     "run-failed": "the model stopped while running",
+    "shape-mismatch": "shapes that do not fit together",
     "shape-unknown": "a shape cannot be derived at compile time",
     "target-mismatch": "this processor lacks instructions that the package was compiled for",
     "target-unknown": "no such target",

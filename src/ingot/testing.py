@@ -408,25 +408,15 @@ def interpret_model(
     exact size and, where nothing was written, NaN or a large integer, so that an index outside a buffer is an error
     and a read of what nobody wrote shows. Raises IngotError as `ingot.compile` does.
     """
+    from ingot.compiler import schedule
     from ingot.frontends import load_model
     from ingot.graph.pipeline import RULES, optimize
-    from ingot.ir.verify import verify
-    from ingot.kernels.operands import rearrange
-    from ingot.kernels.select import build
-    from ingot.lower import lowering
-    from ingot.schedule import layout
-    from ingot.schedule.fuse import fuse
     from ingot.target import resolve
 
     graph = load_model(model, shapes)
     optimize(graph, () if optimise else RULES.keys() - {"inline_functions", "lift_constants"})
-    program = lowering.lower(graph, "model")
-    chosen = resolve(target)
-    fuse(program)
-    verify(program)
-    layouts = layout.assign(program, chosen.lanes)
-    rearrange(program, layouts, chosen)
-    steps = [(operation, build(operation, layouts, chosen)) for operation in program.operations]
+    program, layouts, scheduled = schedule(graph, "model", resolve(target))
+    steps = [(step.operation, step.built) for step in scheduled]
     return lambda feed: _interpret(program, layouts, steps, feed)
 
 

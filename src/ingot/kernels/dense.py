@@ -150,7 +150,8 @@ def _plan(builder: Builder, operation: Dense) -> _Plan:
 
 def _group(builder: Builder, operation: Dense) -> int:
     """How many neighbouring features read the same elements of x; the tile may not go beyond them."""
-    features, feature = operation.weight.shape[-1], operation.axes[operation.feature]
+    features: int = operation.weight.shape[-1]
+    feature = operation.axes[operation.feature]
     read = [i for i in operation.x_index if feature in i.variables()]
     if not read:
         return features
