@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 import onnx.parser
 
-import ingot
 from ingot.runtime import Port
 from ingot.testing import Array, Feed
 
@@ -146,7 +145,9 @@ def _attention() -> onnx.ModelProto:
         y = Reshape(t, flat)
     }"""
     shapes = {"heads": np.array([0, 0, 3, 4]), "flat": np.array([0, 0, 12])}
-    return parse(text, shapes | {"wq": normal(12, 12), "wk": normal(12, 12, seed=1), "scale": np.float32(0.5)})
+    return parse(
+        text, shapes | {"wq": normal(12, 12), "wk": normal(12, 12, seed=1), "scale": np.float32(0.5)}
+    )
 
 
 def _lstm() -> onnx.ModelProto:
@@ -219,7 +220,9 @@ SMALL: dict[str, Small] = {
     "normalise": Small(_normalise, ({"N": 1}, {"N": 9})),
     "matmul": Small(
         _matmul,
-        tuple({"B": b, "M": m, "K": k, "P": p} for b, m, k, p in ((1, 1, 1, 1), (2, 3, 5, 7), (1, 15, 40, 33))),
+        tuple(
+            {"B": b, "M": m, "K": k, "P": p} for b, m, k, p in ((1, 1, 1, 1), (2, 3, 5, 7), (1, 15, 40, 33))
+        ),
     ),
     "gemm": Small(_gemm, ({"N": 1}, {"N": 4}, {"N": 31})),
     "attention": Small(_attention, ({"N": 1, "S": 1}, {"N": 2, "S": 5}, {"N": 1, "S": 34})),
@@ -281,10 +284,14 @@ def assert_same(made: Sequence[Sequence[Array]], expected: Sequence[Sequence[Arr
         for i, (a, b) in enumerate(zip(row, wanted, strict=True)):
             assert a.shape == b.shape, f"{what} run {run} output {i}: {a.shape} instead of {b.shape}"
             assert a.dtype == b.dtype
-            assert a.tobytes() == b.tobytes(), f"{what} run {run} output {i}: other bits, {a.ravel()[:8]}, {b.ravel()[:8]}"
+            assert a.tobytes() == b.tobytes(), (
+                f"{what} run {run} output {i}: other bits, {a.ravel()[:8]}, {b.ravel()[:8]}"
+            )
 
 
-def shell(command: Sequence[str | Path], folder: Path, timeout: float = 300, env: Mapping[str, str] | None = None) -> str:
+def shell(
+    command: Sequence[str | Path], folder: Path, timeout: float = 300, env: Mapping[str, str] | None = None
+) -> str:
     """Runs a command, which must end well; what it printed."""
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=timeout)

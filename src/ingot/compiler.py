@@ -25,9 +25,10 @@ from ingot.errors import IngotError
 from ingot.frontends import load_model
 from ingot.graph.pipeline import optimize
 from ingot.ir.index import show
-from ingot.ir.program import Dense, MatMul, Program, Tensor
+from ingot.ir.program import Program, Tensor
 from ingot.ir.show import show_program
 from ingot.ir.verify import verify
+from ingot.ir.work import direct_macs
 from ingot.kernels.operands import rearrange
 from ingot.kernels.select import build
 from ingot.kernels.use_winograd import use_winograd
@@ -59,13 +60,15 @@ def compile(
     emit: str = "library",
     cc: str | None = None,
     name: str | None = None,
+    profile: bool = False,
     progress: Progress | None = None,
 ) -> Package:
     """Cast a model into a package.
 
     model: a path or a loaded model. shapes: input name -> dimensions, integers or symbol names, in place of the model's.
     target: "native" or a name of `ingot targets`. emit: "library", "static" or "source". cc: a C compiler other than
-    the default. name: of the library, by default the model's. progress: called with (stage, done, total).
+    the default. name: of the library, by default the model's. profile: the library counts the time of each step, which
+    `ingot bench --profile` reads, and the report lists the "steps". progress: called with (stage, done, total).
     Raises IngotError; nothing is written but the build cache.
     """
     if precision != "f32":
@@ -95,10 +98,13 @@ def compile(
     with stages("memory"):
         memory = plan(program, layouts)
     with stages("emit"):
-        emitted = write_c(program, steps, memory, chosen, __version__)
+        emitted = write_c(program, steps, memory, chosen, __version__, profile)
     with stages("build"):
         files = _build(program, emitted, compiler, chosen, emit, stages, trace)
-    return _package(program, graph, emitted, memory, chosen, files, before, after, stages)
+    package = _package(program, graph, emitted, memory, chosen, files, before, after, stages)
+    if profile:
+        package.report["steps"] = list(zip(emitted.order, program.operations, strict=True))
+    return package
 
 
 def schedule(
@@ -274,26 +280,6 @@ def _cmake(name: str, plain: Sequence[str], kernels: Sequence[str], target: Targ
     )
 
 
-def _macs(program: Program) -> int | None:
-    """Multiply-adds of a run, where all sizes are known."""
-    from ingot.ir.index import product
-
-    total = 0
-    for operation in program.operations:
-        size = product(operation.output.shape)
-        if isinstance(operation, Dense):
-            if not size.is_const:
-                return None
-            steps = operation.weight.size // operation.weight.shape[-1]
-            total += size.value * steps
-        elif isinstance(operation, MatMul):
-            assert operation.k.extent is not None
-            if not (size * operation.k.extent).is_const:
-                return None
-            total += (size * operation.k.extent).value
-    return total
-
-
 def _package(
     program: Program,
     graph: onnx_ir.Model,
@@ -335,7 +321,7 @@ def _package(
         "symbols": {name: {"typical": value} for name, value in memory.typical.items()},
         "memory": sizes,
         "kernels": kernels,
-        "macs": _macs(program),
+        "macs": direct_macs(program),
         "model": {"producer": graph.producer_name or "", "opset": dict(graph.opset_imports)},
     }
     report = {

@@ -453,7 +453,10 @@ def _interpret(
 
     for operation, built in steps:
         if all(bool(buffer(flag)[0]) == wanted for flag, wanted in operation.guard):
-            arguments = [a.data.reshape(-1) if isinstance(a, Packed) else buffer(a) for a in built.arguments]
+            arguments = [
+                a.data.reshape(-1) if isinstance(a, Packed) else buffer(a.root)[a.start :]
+                for a in built.arguments
+            ]
             interpret(built.kernel, arguments, symbols)
     return [buffer(t).reshape([evaluate(d, symbols) for d in t.shape]) for t in program.outputs]
 

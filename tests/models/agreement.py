@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 import ingot
@@ -18,7 +15,9 @@ LIBRARY_LIMIT = 1 << 20
 ARENA_LIMIT = 1.15
 
 
-def assert_agrees(package: ingot.Package, model: str | Path | onnx.ModelProto, feed: Feed, scale: float = 0.0) -> list[Array]:
+def assert_agrees(
+    package: ingot.Package, model: str | Path | onnx.ModelProto, feed: Feed, scale: float = 0.0
+) -> list[Array]:
     """The outputs of a package: CLOSE to those of ONNX Runtime, and the same bits for every thread count and again."""
     expected = reference(model, feed)
     bounds = lengths(model)
@@ -61,13 +60,3 @@ def assert_small(package: ingot.Package) -> None:
     report = package.report
     assert report["library_bytes"] <= LIBRARY_LIMIT
     assert report["arena_bytes"] <= ARENA_LIMIT * report["arena_lower_bound"]
-
-
-def compiled(model: str | Path | onnx.ModelProto, shapes: Mapping[str, tuple[int | str, ...]] | None = None) -> ingot.Package:
-    return ingot.compile(model, shapes=shapes)
-
-
-def top_1(run: Callable[[Feed], list[Array]], feed: Feed) -> Array:
-    """The best class of each picture."""
-    (scores,) = run(feed)
-    return np.argmax(scores.reshape(len(scores), -1), axis=1)

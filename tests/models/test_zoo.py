@@ -8,9 +8,8 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
-from agreement import assert_agrees, assert_first_is_alone, assert_small, same_bits
+from agreement import assert_agrees, assert_first_is_alone, assert_small
 
 import ingot
 

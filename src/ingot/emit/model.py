@@ -11,7 +11,7 @@ import numpy as np
 from ingot.emit.c import Printer, source, symbol_name
 from ingot.emit.header import comment
 from ingot.ir.index import Ix, Var, ix, var
-from ingot.ir.nodes import Kernel
+from ingot.ir.nodes import DTYPES, Kernel
 from ingot.ir.program import Operation, Program, Tensor
 from ingot.kernels.builder import Built, Packed
 from ingot.schedule.memory import Plan
@@ -49,12 +49,13 @@ class KernelInfo:
 @dataclass
 class Emitted:
     """kernel_files: file name -> C of the kernels. model: the C that calls them. weights: the whole weights file.
-    kernels: in order of first use."""
+    kernels: in order of first use. order: the name of each step's kernel."""
 
     kernel_files: dict[str, str]
     model: str
     weights: bytes
     kernels: list[KernelInfo]
+    order: list[str]
 
 
 class Weights:
@@ -98,12 +99,23 @@ class Weights:
         return bytes(blob)
 
 
-def emit(program: Program, steps: Sequence[Step], plan: Plan, target: Target, version: str) -> Emitted:
-    """Print every kernel once, the run that calls them, and the description the runtime works from."""
+def emit(
+    program: Program,
+    steps: Sequence[Step],
+    plan: Plan,
+    target: Target,
+    version: str,
+    profile: bool = False,
+) -> Emitted:
+    """Print every kernel once, the run that calls them, and the description the runtime works from.
+
+    profile: the library also exports `int64_t <name>_profile[]`, the nanoseconds that each step has taken so far.
+    """
     symbols = [v.name for v in program.symbols]
     weights = Weights()
     kernels: dict[str, KernelInfo] = {}
     calls: list[str] = []
+    order: list[str] = []
     for step in steps:
         printer = Printer(step.built.kernel, symbols)
         text = printer.function("NAME")
@@ -115,10 +127,32 @@ def emit(program: Program, steps: Sequence[Step], plan: Plan, target: Target, ve
         info.calls += 1
         info.nodes += [n for n in step.operation.nodes if n not in info.nodes]
         calls += _call(step, info.name, weights, plan, program, printer)
+        if profile:
+            calls.append(f"  lap = ingot_lap(lap, &{program.name}_profile[{len(order)}]);")
+        order.append(info.name)
     blob = weights.file()
     files = _kernel_files(list(kernels.values()), target)
     model = _model_file(program, kernels.values(), calls, plan, target, version, blob)
-    return Emitted(files, model, blob, list(kernels.values()))
+    if profile:
+        model = _with_clock(model, program.name, len(order))
+    return Emitted(files, model, blob, list(kernels.values()), order)
+
+
+def _with_clock(model: str, name: str, steps: int) -> str:
+    """The model file with the counters that its steps add to."""
+    clock = f"""#include <time.h>
+INGOT_EXPORT int64_t {name}_profile[{max(steps, 1)}];
+static int64_t ingot_lap(int64_t before, int64_t *sum) {{
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const int64_t after = now.tv_sec * 1000000000ll + now.tv_nsec;
+  *sum += after - before;
+  return after;
+}}
+
+"""
+    run = "static int32_t run(const ingot_frame *f) {\n"
+    return model.replace(run, f"{clock}{run}  int64_t unused = 0, lap = ingot_lap(0, &unused);\n", 1)
 
 
 def _call(
@@ -129,7 +163,7 @@ def _call(
         if isinstance(argument, Packed):
             pointers.append(f"(void *)(w + {weights.place(argument.data)})")
         else:
-            pointers.append(_pointer(argument, weights, plan, program, printer))
+            pointers.append(_pointer(argument.root, weights, plan, program, printer, argument.start))
     kernel = step.built.kernel
     grain = max(int(GRAIN / max(kernel.work, 1e-3)), 1)
     line = (
@@ -144,15 +178,19 @@ def _call(
     return [f"  /* {comment(', '.join(step.operation.nodes))} */", f"  {line}"]
 
 
-def _pointer(tensor: Tensor, weights: Weights, plan: Plan, program: Program, printer: Printer) -> str:
-    if tensor.kind == "input":
-        return f"f->inputs[{program.inputs.index(tensor)}]"
-    if tensor.kind == "output":
-        return f"f->outputs[{program.outputs.index(tensor)}]"
+def _pointer(
+    tensor: Tensor, weights: Weights, plan: Plan, program: Program, printer: Printer, start: int = 0
+) -> str:
+    """The address of an element of a tensor's storage."""
+    offset = start * DTYPES[tensor.dtype].itemsize
+    if tensor.kind in ("input", "output"):
+        tensors = program.inputs if tensor.kind == "input" else program.outputs
+        pointer = f"f->{tensor.kind}s[{tensors.index(tensor)}]"
+        return f"(void *)((unsigned char *){pointer} + {offset})" if offset else pointer
     if tensor.kind == "const":
         assert tensor.data is not None
-        return f"(void *)(w + {weights.place(tensor.data)})"
-    return f"(a + {printer.index(plan.offsets[tensor])})"
+        return f"(void *)(w + {weights.place(tensor.data) + offset})"
+    return f"(a + {printer.index(plan.offsets[tensor] + offset)})"
 
 
 def _kernel_files(kernels: Sequence[KernelInfo], target: Target) -> dict[str, str]:

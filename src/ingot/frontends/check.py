@@ -76,6 +76,7 @@ def _check_opsets(model: ModelProto) -> dict[str, int]:
         raise IngotError(
             "model-opset",
             f"the model has ONNX IR version {model.ir_version}, the newest known one is {onnx.IR_VERSION}",
+            where="ir_version",
             remedy="update the onnx package, or export the model for an older version",
         )
     opsets: dict[str, int] = {}
@@ -99,12 +100,14 @@ def _check_opsets(model: ModelProto) -> dict[str, int]:
         raise IngotError(
             "model-opset",
             f"the model uses operator set {version}, the newest known one is {newest}",
+            where="opset_import",
             remedy="update the onnx package, or export the model with an older opset_version",
         )
     if version < MIN_OPSET:
         raise IngotError(
             "model-opset",
             f"the model uses operator set {version}, the oldest supported one is {MIN_OPSET}",
+            where="opset_import",
             remedy="convert it with onnx.version_converter.convert_version(model, 17)",
         )
     return opsets

@@ -17,21 +17,29 @@ def name_symbols(model: ir.Model) -> None:
     """Give every input dimension an integer or a symbol that is an identifier.
 
     A name that is none, such as "batch size", becomes one everywhere in the model; a dimension without a letter in
-    its name, and -1, become `<input>_dim<axis>`, and in outputs unknown.
+    its name, and -1, become `<input>_dim<axis>`, and in outputs unknown. Where another symbol has the new name already,
+    a number is added.
     """
     for value in model.graph.outputs:
         if value.shape is not None and not value.is_graph_input():
             value.shape = ir.Shape(None if _nameless(dim) else dim for dim in value.shape)
     renamed: dict[str, str] = {}
+    taken = {
+        dim.value
+        for value in model.graph.inputs
+        for dim in value.shape or ()
+        if isinstance(dim, ir.SymbolicDim) and dim.value and _is_symbol(dim.value)
+    }
     for value in model.graph.inputs:
         if value.shape is None:
             continue
         dims = list(value.shape)
         for axis, dim in enumerate(dims):
             if _nameless(dim):
-                dims[axis] = ir.SymbolicDim(_identifier(f"{value.name}_dim{axis}"))
+                dims[axis] = ir.SymbolicDim(_identifier(f"{value.name}_dim{axis}", taken))
             elif isinstance(dim, ir.SymbolicDim) and dim.value and not _is_symbol(dim.value):
-                renamed[dim.value] = _identifier(dim.value)
+                if dim.value not in renamed:
+                    renamed[dim.value] = _identifier(dim.value, taken)
         value.shape = ir.Shape(dims)
     if renamed:
         _substitute(model, {old: ir.SymbolicDim(new) for old, new in renamed.items()})
@@ -47,9 +55,13 @@ def _is_symbol(name: str) -> bool:
     return name.isascii() and name.isidentifier()
 
 
-def _identifier(name: str) -> str:
+def _identifier(name: str, taken: set[str]) -> str:
+    """An identifier like `name` that is not in `taken`, to which it is added."""
     clean = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return clean if clean[:1].isalpha() or clean[:1] == "_" else f"d_{clean}"
+    base = clean if clean[:1].isalpha() or clean[:1] == "_" else f"d_{clean}"
+    free = next(n for n in (base, *(f"{base}_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+    taken.add(free)
+    return free
 
 
 def apply_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]]) -> None:
@@ -69,6 +81,7 @@ def apply_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]]) -> 
             raise IngotError(
                 "input-name",
                 f"the model has no input {name!r}",
+                where=f"input {name}",
                 remedy=f"its inputs are {', '.join(str(known) for known in inputs) or 'none'}",
             )
         new = [_dimension(dim, name, dims) for dim in _sequence(dims, name)]

@@ -50,12 +50,20 @@ class Packed:
     data: np.ndarray
 
 
-Argument = Tensor | Packed
+@dataclass(frozen=True)
+class View:
+    """A tensor's storage from an element on, where a region of it starts: kernels of equal regions are then equal."""
+
+    root: Tensor
+    start: int
+
+
+Argument = View | Packed
 
 
 @dataclass
 class Built:
-    """A kernel and the tensors (roots) or packed constants that its buffers stand for."""
+    """A kernel and the storage or packed constants that its buffers stand for."""
 
     kernel: Kernel
     arguments: list[Argument]
@@ -88,7 +96,7 @@ class Builder:
     def buffer(self, argument: Argument, written: bool = False) -> str:
         """The parameter that stands for a tensor's storage or a packed constant."""
         for i, known in enumerate(self.arguments):
-            if known is argument:
+            if known == argument:
                 if written and not self.buffers[i].written:
                     self.buffers[i] = replace(self.buffers[i], written=True)
                 return self.buffers[i].name
@@ -99,8 +107,9 @@ class Builder:
 
             dtype = NAMES[argument.data.dtype]
         else:
-            note = f"[{', '.join(map(str, argument.shape))}] order {self.layouts[argument].describe()}"
-            dtype = argument.dtype
+            root = argument.root
+            note = f"[{', '.join(map(str, root.shape))}] order {self.layouts[root].describe()}"
+            dtype = root.dtype
         self.arguments.append(argument)
         self.buffers.append(Buffer(name, dtype, written, note))
         return name
@@ -110,6 +119,13 @@ class Builder:
         root, origin = tensor.root()
         at = [ix(i) + o for i, o in zip(index, origin, strict=True)]
         return root, self.layouts[root].offset(at, root.shape)
+
+    def place(self, tensor: Tensor, index: Sequence[Ix], written: bool = False) -> tuple[str, Ix]:
+        """The buffer of a tensor and the offset of an element in it."""
+        root, offset = self.flat(tensor, index)
+        shift = offset - self.layouts[root].offset(index, root.shape)
+        start = shift.value if shift.is_const and shift.value >= 0 else 0
+        return self.buffer(View(root, start), written), offset - start
 
     def emit(self, statement: Stmt) -> None:
         self._stack[-1].append(statement)
@@ -193,8 +209,7 @@ class Builder:
         value: Value,
     ) -> None:
         """Write a value to a tensor at a logical index."""
-        root, offset = self.flat(tensor, [substitute(ix(i), mapping) for i in index])
-        name = self.buffer(root, written=True)
+        name, offset = self.place(tensor, [substitute(ix(i), mapping) for i in index], written=True)
         if lane is None:
             self.emit(Store(name, offset, value))
             return
@@ -271,8 +286,8 @@ class _Lowering:
 
     def make(self, node: Value, inline: bool) -> Value:
         if isinstance(node, Read):
-            root, offset = self.builder.flat(node.tensor, node.index)
-            return self.load(self.builder.buffer(root), self.resolve(offset, inline), node.dtype)
+            name, offset = self.builder.place(node.tensor, node.index)
+            return self.load(name, self.resolve(offset, inline), node.dtype)
         if isinstance(node, Index):
             return self.index(self.resolve(node.index, inline))
         if isinstance(node, Op):

@@ -213,9 +213,9 @@ def _tile(
     def source(at: dict[Var, Ix], inner: dict[Var, Ix]) -> Ix:
         first_feature = {axes[operation.feature]: feature_base}
         index = [substitute(i, {**at, **first_feature, **inner}) for i in operation.x_index]
-        return builder.flat(operation.x, index)[1]
+        return builder.place(operation.x, index)[1]
 
-    x_buffer = builder.buffer(operation.x.root()[0])
+    x_buffer = builder.place(operation.x, operation.x_index)[0]
     _reduction(
         builder,
         operation,
@@ -371,6 +371,9 @@ def _innermost(
     extent: Ix,
 ) -> None:
     """The loop that holds the products: addresses are a base named outside it plus the counter times a stride."""
+    if extent == ix(1) and len(variables) == 1:
+        step(source({**inner, variables[0]: start}), k)
+        return
     counter = builder.fresh_var(extent)
     if len(variables) == 1:
         flats = source({**inner, variables[0]: start + ix(counter)})

@@ -106,14 +106,13 @@ def build_fill(builder: Builder, operation: Fill) -> Built:
         loops.append((variable, extent))
         mapping[axis] = ix(variable) * (lanes if axis == layout.blocked else 1)
     task, tasks = builder.tasks(loops)
-    name = builder.buffer(root, written=True)
     assert isinstance(fill, Const)
     value = builder.splat(fill, lanes) if lanes > 1 else fill
 
     def slab(depth: int, at: dict[int, Ix]) -> None:
         """Fill all of the remaining axes."""
         if depth == len(spatial):
-            _, offset = builder.flat(whole, [at[a] for a in range(whole.rank)])
+            name, offset = builder.place(whole, [at[a] for a in range(whole.rank)], written=True)
             builder.emit(Store(name, offset, value))
             return
         with builder.loop(whole.shape[spatial[depth]]) as i:

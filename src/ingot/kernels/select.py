@@ -20,7 +20,7 @@ from ingot.ir.program import (
     WinogradOutput,
 )
 from ingot.kernels.attention import build_attention
-from ingot.kernels.builder import Builder, Built
+from ingot.kernels.builder import Builder, Built, View
 from ingot.kernels.dense import build_dense
 from ingot.kernels.elementwise import build_fill, build_map
 from ingot.kernels.matmul import build_matmul
@@ -49,6 +49,6 @@ def build(operation: Operation, layouts: Mapping[Tensor, Layout], target: Target
     """The kernel of an operation in the chosen layouts; one without tasks where the output has no elements."""
     builder = Builder(target, layouts)
     if product(operation.output.shape) == ix(0) and not isinstance(operation, Recurrent):
-        builder.buffer(operation.output.root()[0], written=True)
+        builder.buffer(View(operation.output.root()[0], 0), written=True)
         return builder.finish("nothing", builder.fresh_var(0), ix(0), 0.0)
     return GENERATORS[type(operation)](builder, operation)

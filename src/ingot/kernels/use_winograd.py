@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from ingot.ir.index import Ix, ix, var
-from ingot.ir.nodes import Acc
+from typing import Any
+
+import numpy as np
+
+from ingot.ir.index import Ix, Var, ix, var
+from ingot.ir.nodes import Acc, Read, Value, reindex, rewrite
 from ingot.ir.program import Dense, Operation, Program, Tensor, WinogradInput, WinogradOutput
 from ingot.kernels.winograd import TAPS, transform_weight
 from ingot.target import Target
@@ -22,7 +26,7 @@ def use_winograd(program: Program, target: Target) -> int:
             operations.append(operation)
         else:
             assert isinstance(operation, Dense)
-            operations += _replace(operation, m, count)
+            operations += _replace(operation, m, count, target)
             count += 1
     program.operations = operations
     return count
@@ -78,34 +82,79 @@ def _best(conv: Dense, target: Target) -> int | None:
     return choice
 
 
-def _replace(conv: Dense, m: int, number: int) -> list[Operation]:
+def _replace(conv: Dense, m: int, number: int, target: Target) -> list[Operation]:
+    """The transforms and products of some rows of tiles at a time, so that what lies between them stays in L2."""
+    n = m + TAPS - 1
+    down, across = (t.value for t in _tiles(conv, m))
+    _, _, channels, features = conv.weight.shape
+    row_bytes = n * n * (channels + features) * across * 4
+    together = min(max(target.l2 // 2 // row_bytes, -(-MINIMUM // across)), down)
+    groups = -(-down // together)
+    together = -(-down // groups)
+    weight = transform_weight(conv.weight, m)
+    operations: list[Operation] = []
+    for first in range(0, down, together):
+        rows = min(together, down - first)
+        operations += _group(conv, weight, m, first, rows, across, f"{number}_{first}")
+    return operations
+
+
+MINIMUM = 28
+"""Tiles multiplied together at least, where the image has them: fewer would read the weights too often."""
+
+
+def _group(
+    conv: Dense, weight: np.ndarray, m: int, first: int, rows: int, across: int, label: str
+) -> list[Operation]:
+    """The operations for rows [first, first + rows) of tiles."""
     n = m + TAPS - 1
     images = conv.output.shape[0]
-    down, across = _tiles(conv, m)
     _, _, channels, features = conv.weight.shape
-    name = conv.output.name
-    tiles = Tensor(f"{name}_tiles", "f32", (ix(n * n), ix(channels), images, down * across))
-    products = Tensor(f"{name}_products", "f32", (ix(n * n), ix(features), images, down * across))
-    stem = f"winograd{number}_"
-    tile_axes = tuple(var(f"{stem}v{i}", d) for i, d in enumerate(tiles.shape))
-    axes = tuple(var(f"{stem}p{i}", d) for i, d in enumerate(products.shape))
-    channel = var(f"{stem}c", channels)
-    shared = {"nodes": conv.nodes, "guard": conv.guard}
-    multiply = Dense(
-        products,
-        axes,
-        Acc("f32"),
-        1,
-        (),
-        channel,
-        tiles,
-        (ix(axes[0]), ix(channel), ix(axes[2]), ix(axes[3])),
-        transform_weight(conv.weight, m),
-        0,
-        **shared,  # type: ignore[arg-type]
+    top = first * m
+    high = min(rows * m + TAPS - 1, conv.x.shape[2].value - top)
+    x = _rows_of(conv.x, 2, top, high)
+    out = _rows_of(conv.output, 2, top, min(rows * m, conv.output.shape[2].value - top))
+    name = f"{conv.output.name}_{label}"
+    tiles = Tensor(f"{name}_tiles", "f32", (ix(n * n), ix(channels), images, ix(rows * across)))
+    products = Tensor(f"{name}_products", "f32", (ix(n * n), ix(features), images, ix(rows * across)))
+    tile_axes, product_axes, axes = (
+        tuple(var(f"winograd_{label}_{stem}{i}", d) for i, d in enumerate(t.shape))
+        for stem, t in (("v", tiles), ("p", products), ("o", out))
     )
+    channel = var(f"winograd_{label}_c", channels)
+    moved = {old: ix(new) for old, new in zip(conv.axes, axes, strict=True)}
+    moved[conv.axes[2]] = ix(axes[2]) + top
+    finish = _shift_reads(reindex(conv.finish, moved), axes[2], top)
+    shared: dict[str, Any] = {"nodes": conv.nodes, "guard": conv.guard}
+    at = (ix(product_axes[0]), ix(channel), ix(product_axes[2]), ix(product_axes[3]))
+    size = (ix(rows), ix(across))
     return [
-        WinogradInput(tiles, tile_axes, Acc("f32"), conv.x, m, (down, across), **shared),  # type: ignore[arg-type]
-        multiply,
-        WinogradOutput(conv.output, conv.axes, conv.finish, products, m, (down, across), **shared),  # type: ignore[arg-type]
+        WinogradInput(tiles, tile_axes, Acc("f32"), x, m, size, **shared),
+        Dense(products, product_axes, Acc("f32"), 1, (), channel, tiles, at, weight, 0, **shared),
+        WinogradOutput(out, axes, finish, products, m, size, **shared),
     ]
+
+
+def _rows_of(tensor: Tensor, axis: int, start: int, size: int) -> Tensor:
+    """The part of a tensor from `start` on along an axis."""
+    if start == 0 and tensor.shape[axis] == ix(size):
+        return tensor
+    origin = tuple(ix(start) if i == axis else ix(0) for i in range(tensor.rank))
+    shape = tuple(ix(size) if i == axis else d for i, d in enumerate(tensor.shape))
+    return Tensor(f"{tensor.name}_{start}", tensor.dtype, shape, tensor.kind, region=(tensor, origin))
+
+
+def _shift_reads(value: Value, row: Var, start: int) -> Value:
+    """Reads at row + start made reads at row of the part from start on: equal for every group of rows."""
+
+    def leaf(node: Value) -> Value | None:
+        if not isinstance(node, Read) or start == 0:
+            return None
+        for axis, at in enumerate(node.index):
+            if at == ix(row) + start and node.tensor.shape[axis].is_const:
+                part = _rows_of(node.tensor, axis, start, node.tensor.shape[axis].value - start)
+                index = tuple(ix(row) if i == axis else e for i, e in enumerate(node.index))
+                return Read(part, index)
+        return None
+
+    return rewrite(value, leaf)

@@ -116,9 +116,13 @@ def build_winograd_input(builder: Builder, operation: WinogradInput) -> Built:
     block, row, image = (builder.fresh_var(e) for e in (channels.ceildiv(lanes), down, batch))
     loops = [(image, batch), (block, channels.ceildiv(lanes)), (row, down)]
     task, tasks = builder.tasks(loops)
+    root, origin = x.root()
+    padded = builder.layouts[root].blocked == 1 and builder.layouts[root].block == lanes and origin[1] == ix(0)
+    whole = padded or (channels.is_const and channels.value % lanes == 0)
+    real = None if whole else minimum(channels - ix(block) * lanes, lanes)
     with builder.loop(across) as column:
         spread = builder.fresh_var(lanes)
-        lane = Lane(spread, lanes) if lanes > 1 else None
+        lane = Lane(spread, lanes, real) if lanes > 1 else None
         channel = ix(block) * lanes + (ix(spread) if lanes > 1 else 0)
         top = [ix(builder.define(minimum(ix(row) * m + i, height - 1), height)) for i in range(n)]
         left = [ix(builder.define(minimum(ix(column) * m + j, width - 1), width)) for j in range(n)]

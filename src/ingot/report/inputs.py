@@ -40,7 +40,7 @@ def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int | str, ...]]:
     for option in options:
         name, colon, text = option.rpartition(":")
         words = [word.strip() for word in text.split("," if "," in text else "x")] if text else []
-        if not colon or not name or any(not (word.isdecimal() or word.isidentifier()) for word in words):
+        if not colon or not name or not all(map(_is_dimension, words)):
             raise IngotError(
                 "option-invalid",
                 f"{option!r} is not a shape",
@@ -49,6 +49,11 @@ def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int | str, ...]]:
             )
         shapes[name] = tuple(int(word) if word.isdecimal() else word for word in words)
     return shapes
+
+
+def _is_dimension(word: str) -> bool:
+    """Whether `word` is a size or the name of a symbol; no number that is not a size."""
+    return word.isdecimal() or (word.isidentifier() and word.lower() not in ("nan", "inf", "infinity"))
 
 
 def parse_inputs(options: Iterable[str], names: Sequence[str]) -> dict[str, str]:
