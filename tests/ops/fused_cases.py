@@ -274,10 +274,10 @@ TRANSPOSES = [
 WINOGRAD = [
     case(f"winograd_{c}_to_{k}_{h}x{w}", f"float[{n},{c},{h},{w}] x",
          f"a = Conv<{pads}>(x, w, b)  y = Relu(a)", reduction=36 * c, constants={"w": weights(f"w{c}{k}", k, c, 3, 3), "b": weights(f"b{k}", k)},
-         sizes=BATCHES if n == "n" else ({},))
+         sizes=BATCHES[:2] if n == "n" else ({},))
     for n, c, k, h, w, pads in (
         ("1", 16, 16, 12, 12, SAME), ("1", 17, 20, 9, 14, SAME), ("1", 24, 33, 10, 11, SAME), ("1", 16, 16, 14, 9, "pads=[0,1,1,2]"),
-        ("n", 16, 16, 8, 8, SAME), ("2", 32, 16, 12, 5, SAME), ("1", 16, 17, 16, 16, "pads=[0,0,0,0]"),
+        ("n", 16, 16, 12, 10, SAME), ("2", 16, 16, 9, 9, SAME), ("1", 16, 17, 16, 16, "pads=[0,0,0,0]"),
     )
 ] + [
     case("winograd_twice_with_residual", "float[1,16,12,12] x",

@@ -7,5 +7,72 @@ import contraction_cases
 import elementwise_cases
 import fused_cases
 import movement_cases
+import onnx
+import pytest
 import recurrent_cases
 import reduction_cases
+from case import Case, Group, groups, run_interpreted
+
+from ingot.lower import lowering
+from ingot.lower.registry import REGISTRY
+from ingot.target import TARGETS, cpu_features
+
+TABLES = {
+    "elementwise": elementwise_cases.CASES,
+    "movement": movement_cases.CASES,
+    "reduction": reduction_cases.CASES,
+    "contraction": contraction_cases.CASES,
+    "recurrent": recurrent_cases.CASES,
+    "control": control_cases.CASES,
+    "fused": fused_cases.CASES,
+}
+CASES = [case for table in TABLES.values() for case in table]
+GROUPS = [group for name, table in TABLES.items() for group in groups(name, table)]
+
+
+def test_names_are_distinct() -> None:
+    names = [case.name for case in CASES]
+    assert len(set(names)) == len(names)
+
+
+def test_every_operator_is_in_the_table_of_its_family() -> None:
+    assert lowering.FAMILIES
+    for (domain, operator), function in REGISTRY.items():
+        family = function.__module__.rpartition(".")[2]
+        found = {op for case in TABLES[family] for op in operators(case.model.graph)}
+        assert (domain, operator) in found, f"no case of {family} has {operator}"
+
+
+def operators(graph: onnx.GraphProto) -> set[tuple[str, str]]:
+    found = {(node.domain, node.op_type) for node in graph.node}
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                found |= operators(attribute.g)
+    return found
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_interpreted(case: Case, target: str) -> None:
+    case.check(run_interpreted(case, target))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_interpreted_without_graph_rules(case: Case) -> None:
+    case.check(run_interpreted(case, "avx2", optimise=False))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
+def test_compiled(group: Group, target: str) -> None:
+    if not TARGETS[target].cpu_flags <= cpu_features():
+        pytest.skip(f"this machine cannot run {target}")
+    results = group.run(target)
+    wrong = []
+    for case in group.cases:
+        try:
+            case.check(results[case.name])
+        except AssertionError as error:
+            wrong.append(str(error))
+    assert not wrong, "\n".join(wrong)

@@ -33,5 +33,8 @@ Inputs = Annotated[
         show_default=False,
     ),
 ]
-Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads that one run uses; 0: as many as the process may use.")]
+Threads = Annotated[
+    int,
+    typer.Option("--threads", min=0, help="Threads that one run uses; 0: as many as the process may use."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]

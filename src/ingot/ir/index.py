@@ -7,7 +7,7 @@ Floor division and modulo are simplified with the ranges of the variables; that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd
@@ -16,34 +16,74 @@ from typing import Union
 IxLike = Union[int, "Ix", "Var"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Var:
     """A loop variable (0 <= v < extent) or, with extent None, a symbol: a dimension known at run time, at least 1."""
 
     name: str
     extent: Ix | None = None
 
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, Var) and self.name == other.name and self.extent == other.extent
 
-@dataclass(frozen=True)
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
 class Atom:
     """An integer that is no polynomial: kind is "div", "mod", "min" or "max" of two `Ix`, or "data" of a value."""
 
-    kind: str
-    args: tuple[object, ...]
+    __slots__ = ("_hash", "_text", "args", "kind")
+
+    def __init__(self, kind: str, args: tuple[object, ...]) -> None:
+        self.kind, self.args = kind, args
+        self._hash = hash((kind, args))
+        self._text: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return (
+            isinstance(other, Atom)
+            and self._hash == other._hash
+            and self.kind == other.kind
+            and self.args == other.args
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        if self._text is None:
+            self._text = f"{self.kind}({', '.join(map(repr, self.args))})"
+        return self._text
 
 
-Monomial = tuple[Var | Atom, ...]
+Monomial = tuple[Union[Var, Atom], ...]
 
 
 def _rank(factor: Var | Atom) -> str:
     return factor.name if isinstance(factor, Var) else repr(factor)
 
 
-@dataclass(frozen=True)
 class Ix:
     """A polynomial: terms maps monomials (sorted factors) to coefficients, sorted, none zero."""
 
-    terms: tuple[tuple[Monomial, int], ...]
+    __slots__ = ("_hash", "terms")
+
+    def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
+        self.terms = terms
+        self._hash = hash(terms)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, Ix) and self._hash == other._hash and self.terms == other.terms
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def is_const(self) -> bool:
@@ -181,8 +221,27 @@ _ZERO = Ix(())
 
 def _make(terms: Mapping[Monomial, int]) -> Ix:
     kept = [(m, c) for m, c in terms.items() if c]
-    kept.sort(key=lambda t: tuple(map(_rank, t[0])))
+    if len(kept) > 1:
+        kept.sort(key=_order)
     return Ix(tuple(kept))
+
+
+def _order(term: tuple[Monomial, int]) -> tuple[str, ...]:
+    return tuple([_rank(f) for f in term[0]])
+
+
+def weighted_sum(pairs: Iterable[tuple[Ix, Ix]]) -> Ix:
+    """The sum of products of pairs, the second of each usually a constant."""
+    total: dict[Monomial, int] = {}
+    for e, weight in pairs:
+        if weight.is_const:
+            k = weight.value
+            for monomial, coefficient in e.terms:
+                total[monomial] = total.get(monomial, 0) + coefficient * k
+        else:
+            for monomial, coefficient in (e * weight).terms:
+                total[monomial] = total.get(monomial, 0) + coefficient
+    return _make(total)
 
 
 def var(name: str, extent: IxLike) -> Var:

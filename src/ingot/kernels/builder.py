@@ -122,10 +122,12 @@ class Builder:
 
     def place(self, tensor: Tensor, index: Sequence[Ix], written: bool = False) -> tuple[str, Ix]:
         """The buffer of a tensor and the offset of an element in it."""
-        root, offset = self.flat(tensor, index)
-        shift = offset - self.layouts[root].offset(index, root.shape)
-        start = shift.value if shift.is_const and shift.value >= 0 else 0
-        return self.buffer(View(root, start), written), offset - start
+        root, origin = tensor.root()
+        layout = self.layouts[root]
+        start = 0 if root is tensor else layout.linear_offset(origin, root.shape)
+        if start is None:
+            return self.buffer(View(root, 0), written), self.flat(tensor, index)[1]
+        return self.buffer(View(root, start), written), layout.offset(index, root.shape)
 
     def emit(self, statement: Stmt) -> None:
         self._stack[-1].append(statement)

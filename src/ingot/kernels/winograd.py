@@ -21,7 +21,7 @@ from ingot.kernels.builder import Builder, Built, Lane
 TAPS = 3
 _POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-2), Fraction(1, 2), Fraction(-1, 2))
 
-Matrix = tuple[tuple[Fraction, ...], ...]
+Matrix = tuple[tuple[float, ...], ...]
 
 
 @cache
@@ -42,7 +42,11 @@ def matrices(m: int) -> tuple[Matrix, Matrix, Matrix]:
             sign = -1 if scale[i] < 0 else 1
             bt[i] = [c * sign for c in row]
             g[i] = [c * sign for c in g[i]]
-    return tuple(map(tuple, at)), tuple(map(tuple, g)), tuple(map(tuple, bt))
+    return _floats(at), _floats(g), _floats(bt)
+
+
+def _floats(rows: Sequence[Sequence[Fraction]]) -> Matrix:
+    return tuple(tuple(map(float, row)) for row in rows)
 
 
 def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
@@ -72,14 +76,14 @@ def _apply(builder: Builder, rows: Matrix, values: Sequence[Value], lanes: int) 
         if twin is None or mirrored == row:
             results[i] = _combine(builder, row, values, lanes)
             continue
-        even = _combine(builder, [Fraction(0) if j % 2 else c for j, c in enumerate(row)], values, lanes)
-        odd = _combine(builder, [c if j % 2 else Fraction(0) for j, c in enumerate(row)], values, lanes)
+        even = _combine(builder, [0.0 if j % 2 else c for j, c in enumerate(row)], values, lanes)
+        odd = _combine(builder, [c if j % 2 else 0.0 for j, c in enumerate(row)], values, lanes)
         results[i] = builder.let(Op("add", (even, odd), "f32"))
         results[twin] = builder.let(Op("sub", (even, odd), "f32"))
     return [r for r in results if r is not None]
 
 
-def _combine(builder: Builder, row: Sequence[Fraction], values: Sequence[Value], lanes: int) -> Value:
+def _combine(builder: Builder, row: Sequence[float], values: Sequence[Value], lanes: int) -> Value:
     total: Value | None = None
     terms = sorted(((c, v) for c, v in zip(row, values, strict=True) if c), key=lambda t: t[0] != 1)
     for c, v in terms:
@@ -93,8 +97,8 @@ def _combine(builder: Builder, row: Sequence[Fraction], values: Sequence[Value],
     return total
 
 
-def _constant(c: Fraction, lanes: int, builder: Builder) -> Value:
-    return builder.splat(Const(float(c), "f32"), lanes)
+def _constant(c: float, lanes: int, builder: Builder) -> Value:
+    return builder.splat(Const(c, "f32"), lanes)
 
 
 def _both(builder: Builder, matrix: Matrix, square: list[list[Value]], lanes: int) -> list[list[Value]]:
@@ -117,7 +121,9 @@ def build_winograd_input(builder: Builder, operation: WinogradInput) -> Built:
     loops = [(image, batch), (block, channels.ceildiv(lanes)), (row, down)]
     task, tasks = builder.tasks(loops)
     root, origin = x.root()
-    padded = builder.layouts[root].blocked == 1 and builder.layouts[root].block == lanes and origin[1] == ix(0)
+    padded = (
+        builder.layouts[root].blocked == 1 and builder.layouts[root].block == lanes and origin[1] == ix(0)
+    )
     whole = padded or (channels.is_const and channels.value % lanes == 0)
     real = None if whole else minimum(channels - ix(block) * lanes, lanes)
     with builder.loop(across) as column:

@@ -126,7 +126,9 @@ def conv_transpose(ctx: Context, node: Node) -> Operand:
         ((k - 1) * d - p, (k - 1) * d - q + e)
         for k, d, (p, q), e in zip(kernel, dilations, pads, extra, strict=True)
     ]
-    padded = ctx.pad(_crop(ctx, spaced, around), [(0, 0), (0, 0), *((max(a, 0), max(b, 0)) for a, b in around)], 0.0)
+    padded = ctx.pad(
+        _crop(ctx, spaced, around), [(0, 0), (0, 0), *((max(a, 0), max(b, 0)) for a, b in around)], 0.0
+    )
     flipped = np.flip(weight, axis=tuple(range(2, 2 + n)))
     shape = [x.shape[0], features, *sizes]
     out = ctx.axes(shape)
@@ -158,9 +160,7 @@ def _crop(ctx: Context, x: Operand, around: list[tuple[int, int]]) -> Operand:
     if not any(a or b for a, b in cut):
         return x
     shape = [*x.shape[:2], *(d - a - b for d, (a, b) in zip(x.shape[2:], cut, strict=True))]
-    return ctx.view(
-        x, shape, lambda n, c, *at: [n, c, *(i + a for i, (a, _) in zip(at, cut, strict=True))]
-    )
+    return ctx.view(x, shape, lambda n, c, *at: [n, c, *(i + a for i, (a, _) in zip(at, cut, strict=True))])
 
 
 def _zero_insert(ctx: Context, x: Operand, strides: list[int]) -> Operand:

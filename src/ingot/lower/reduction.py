@@ -111,7 +111,11 @@ def mean_of(total: Value, count: Ix) -> Value:
 @lowers("ArgMax", "ArgMin")
 def arg(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
-    axis, keep, last = axis_of(node, x.rank), bool(node.get("keepdims", 1)), bool(node.get("select_last_index", 0))
+    axis, keep, last = (
+        axis_of(node, x.rank),
+        bool(node.get("keepdims", 1)),
+        bool(node.get("select_last_index", 0)),
+    )
     return arg_of(ctx, x, axis, keep, node.operator.lower(), last)
 
 

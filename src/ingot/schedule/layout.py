@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from ingot.ir.index import Ix, ix, product
+from ingot.ir.index import Ix, ix, product, weighted_sum
 from ingot.ir.nodes import Read
 from ingot.ir.program import (
     Attention,
@@ -51,13 +52,27 @@ class Layout:
 
     def offset(self, index: Sequence[Ix], shape: Sequence[Ix]) -> Ix:
         """The position of an element, in elements from the start."""
-        at = ix(0)
-        extents = self.extents(shape)
-        for axis, extent in zip(self.order, extents, strict=False):
-            at = at * extent + (index[axis] // self.block if axis == self.blocked else index[axis])
+        at = [index[a] // self.block if a == self.blocked else index[a] for a in self.order]
         if self.blocked is not None:
-            at = at * self.block + index[self.blocked] % self.block
-        return at
+            at.append(index[self.blocked] % self.block)
+        return weighted_sum(zip(at, self.strides(tuple(shape)), strict=True))
+
+    @cache  # noqa: B019
+    def strides(self, shape: tuple[Ix, ...]) -> tuple[Ix, ...]:
+        """Elements between neighbours along each physical axis."""
+        found = [ix(1)]
+        for extent in self.extents(shape)[:0:-1]:
+            found.append(found[-1] * extent)
+        return tuple(reversed(found)) if shape else ()
+
+    def linear_offset(self, origin: Sequence[Ix], shape: Sequence[Ix]) -> int | None:
+        """What an origin adds to every offset, where that is one known number."""
+        if any(not o.is_const for o in origin):
+            return None
+        if self.blocked is not None and origin[self.blocked].value % self.block:
+            return None
+        total = self.offset(origin, shape)
+        return total.value if total.is_const else None
 
     def size(self, shape: Sequence[Ix]) -> Ix:
         """How many elements the storage holds, padding included."""
