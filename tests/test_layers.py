@@ -79,7 +79,7 @@ def imports(name: str) -> Iterator[str]:
 
 def part_of(name: str) -> str:
     """The part that a module belongs to; "" for the package itself."""
-    return (name.split(".") + [""])[1]
+    return [*name.split("."), ""][1]
 
 
 def test_every_part_has_its_place() -> None:

@@ -9,9 +9,11 @@ import typer
 
 from ingot.cli.options import Inputs, Shapes, Source, Target, Threads
 from ingot.cli.output import print_json, print_table, progress_bar, seconds_text, shape_text
+from ingot.errors import IngotError
 
 if TYPE_CHECKING:
     from ingot.report.bench import BenchReport
+    from ingot.report.profile import Profile
 
 
 def command(
@@ -35,28 +37,55 @@ def command(
         int | None, typer.Option(min=1, help="Stop after this many runs of each.", show_default=False)
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.0, help="Stop after this time in all.")] = 5.0,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Time each kernel instead, of a model, without other runtimes.")
+    ] = False,
     json_output: Annotated[
         Path | None,
         typer.Option("--json", help="Write the report to this file; - prints it.", show_default=False),
     ] = None,
 ) -> None:
     """Time a model or package against other runtimes, in turns and in one process, after comparing the outputs."""
-    from ingot.report.bench import bench
     from ingot.report.inputs import parse_shapes
 
-    with progress_bar() as progress:
-        report = bench(
-            source,
-            _names(against),
-            model=model,
-            inputs=inputs or (),
-            shapes=parse_shapes(shape or ()),
-            target=target,
-            threads=threads,
-            runs=runs,
-            seconds=seconds,
-            progress=progress,
+    shapes = parse_shapes(shape or ())
+    if profile and (against is not None or model is not None):
+        raise IngotError(
+            "option-invalid",
+            "a profile is of ingot alone",
+            where="--profile",
+            remedy="leave out --against and --model",
         )
+    report: BenchReport | Profile
+    with progress_bar() as progress:
+        if profile:
+            from ingot.report.profile import profile as measure
+
+            report = measure(
+                source,
+                inputs=inputs or (),
+                shapes=shapes,
+                target=target,
+                threads=threads,
+                runs=runs,
+                seconds=seconds,
+                progress=progress,
+            )
+        else:
+            from ingot.report.bench import bench
+
+            report = bench(
+                source,
+                _names(against),
+                model=model,
+                inputs=inputs or (),
+                shapes=shapes,
+                target=target,
+                threads=threads,
+                runs=runs,
+                seconds=seconds,
+                progress=progress,
+            )
     if json_output is not None:
         print_json(report.to_dict(), json_output)
     if json_output is None or str(json_output) != "-":
@@ -69,9 +98,19 @@ def _names(against: str | None) -> list[str] | None:
     return [] if against == "none" else [name.strip() for name in against.split(",")]
 
 
-def _show(report: BenchReport) -> None:
+def _show(report: BenchReport | Profile) -> None:
+    from ingot.report.bench import BenchReport
+
     shapes = ", ".join(f"{name} {shape_text(shape)}" for name, shape in report.shapes.items())
     threads = f"{report.threads} thread{'s' if report.threads > 1 else ''}"
+    title = f"{report.name} on {report.target}, {threads}, {shapes}"
+    if isinstance(report, BenchReport):
+        _show_times(report, title)
+    else:
+        _show_kernels(report, title)
+
+
+def _show_times(report: BenchReport, title: str) -> None:
     rows = []
     for name, timing in {"ingot": report.ours, **report.peers}.items():
         ratio, difference = report.ratios.get(name), report.differences.get(name)
@@ -86,8 +125,11 @@ def _show(report: BenchReport) -> None:
                 "" if difference is None else f"{difference:.1g}",
             ]
         )
-    title = f"{report.name} on {report.target}, {threads}, {shapes}"
     print_table(title, ["", "median", "p10", "p90", "runs", "speed-up", "difference"], rows)
+    for name, reason in report.skipped.items():
+        print(f"{name} was not timed: {reason}")
+    for name in report.peers:
+        print(f"{name}: {report.settings.get(name, '')}")
     peak = f"peak {report.peak_flops / 1e9:.1f} GFLOP/s, reads {report.read_bandwidth / 1e9:.1f} GB/s"
     if report.flops is not None:
         print(
@@ -95,3 +137,32 @@ def _show(report: BenchReport) -> None:
         )
     else:
         print(f"measured: {peak}")
+
+
+def _show_kernels(report: Profile, title: str) -> None:
+    total = sum(kernel.seconds for kernel in report.kernels) or 1.0
+    rows = []
+    for kernel in report.kernels:
+        rate = None if kernel.flops is None else kernel.flops / max(kernel.seconds, 1e-9)
+        moved = None if kernel.bytes is None else kernel.bytes / max(kernel.seconds, 1e-9)
+        more = f" and {len(kernel.nodes) - 2} more" if len(kernel.nodes) > 2 else ""
+        rows.append(
+            [
+                kernel.name.removeprefix(f"{report.name}_"),
+                kernel.kind,
+                str(kernel.calls),
+                seconds_text(kernel.seconds),
+                f"{kernel.seconds / total:.1%}",
+                "" if rate is None else f"{rate / 1e9:.1f}",
+                "" if rate is None else f"{rate / report.peak_flops:.0%}",
+                "" if moved is None else f"{moved / 1e9:.1f}",
+                ", ".join(kernel.nodes[:2]) + more,
+            ]
+        )
+    columns = ["kernel", "kind", "calls", "time", "share", "GFLOP/s", "of peak", "GB/s", "ONNX nodes"]
+    print_table(title, columns, rows)
+    kinds = ", ".join(f"{kind} {spent / total:.1%}" for kind, spent in report.kinds.items())
+    print(f"{seconds_text(report.seconds)} a run, {seconds_text(total)} in kernels: {kinds}")
+    print(
+        f"measured: peak {report.peak_flops / 1e9:.1f} GFLOP/s, reads {report.read_bandwidth / 1e9:.1f} GB/s"
+    )

@@ -38,8 +38,7 @@ def name_symbols(model: ir.Model) -> None:
             if _nameless(dim):
                 dims[axis] = ir.SymbolicDim(_identifier(f"{value.name}_dim{axis}", taken))
             elif isinstance(dim, ir.SymbolicDim) and dim.value and not _is_symbol(dim.value):
-                if dim.value not in renamed:
-                    renamed[dim.value] = _identifier(dim.value, taken)
+                renamed[dim.value] = renamed.get(dim.value) or _identifier(dim.value, taken)
         value.shape = ir.Shape(dims)
     if renamed:
         _substitute(model, {old: ir.SymbolicDim(new) for old, new in renamed.items()})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +14,13 @@ import numpy as np
 import ingot
 from ingot.errors import IngotError
 from ingot.report.inputs import Array, Shapes, make_inputs, parse_inputs
-from ingot.report.peak import peak_flops, read_bandwidth
-from ingot.report.peers import PEERS, open_peer, require_peer
+from ingot.report.peak import bandwidth_size, peak_flops, read_bandwidth
+from ingot.report.peers import PEERS, Job, Run, first_run, model_file, open_peer, ready_peer, require_peer
 from ingot.report.sources import Progress, is_folder, package_of
 
 BLOCK_SECONDS = 0.03
+SETTLE_SECONDS = 0.003
+"""How long a contender runs before it is timed: threads of the one before it may still spin."""
 MIN_BLOCKS = 5
 TOLERANCE = 1e-3
 """Largest difference of outputs, as a share of the largest output value, at which two runtimes count as equal."""
@@ -38,9 +39,11 @@ class Timing:
 @dataclass(frozen=True)
 class BenchReport:
     """name, target, threads, shapes: what ran. ours, peers: times. differences: for each peer the largest difference of an
-    output, as a share of that output's largest value. macs: multiply-adds of one run, or None when they are not known.
-    peak_flops: float32 operations in a second that this machine reaches in registers. read_bandwidth: bytes in a second
-    read from memory. Both with `threads` threads.
+    output, as a share of that output's largest value. macs: multiply-adds of one run, convolutions summed directly, or
+    None when they are not known. moved_bytes: weights, inputs and outputs. peak_flops: float32 operations in a second
+    that this machine reaches in registers. read_bandwidth: bytes in a second read from memory. bandwidth: the same for
+    as many bytes as the run moves, which may fit a cache. All with `threads` threads. versions, settings: of the peers.
+    skipped: peers that were not timed, with the reason.
     """
 
     name: str
@@ -53,7 +56,11 @@ class BenchReport:
     macs: int | None
     peak_flops: float
     read_bandwidth: float
+    moved_bytes: int = 0
+    bandwidth: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -61,9 +68,23 @@ class BenchReport:
         return {name: timing.median / self.ours.median for name, timing in self.peers.items()}
 
     @property
+    def best(self) -> str | None:
+        """The fastest peer."""
+        return min(self.peers, key=lambda name: self.peers[name].median, default=None)
+
+    @property
     def flops(self) -> float | None:
         """Floating-point operations in a second of the median run."""
         return None if self.macs is None else 2 * self.macs / self.ours.median
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds that no run can be shorter than at these peaks, unless it needs fewer multiply-adds (Winograd does)."""
+        if self.macs is None:
+            return None
+        return max(
+            2 * self.macs / self.peak_flops, self.moved_bytes / (self.bandwidth or self.read_bandwidth)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The report for JSON; times in seconds."""
@@ -80,14 +101,22 @@ class BenchReport:
                     "ratio": self.ratios[name],
                     "difference": self.differences[name],
                     "version": self.versions.get(name, ""),
+                    "settings": self.settings.get(name, ""),
                 }
                 for name, timing in self.peers.items()
             },
+            "skipped": self.skipped,
+            "best": self.best,
+            "ratio": None if self.best is None else self.ratios[self.best],
             "macs": self.macs,
             "gflops": None if flops is None else flops / 1e9,
             "peak_gflops": self.peak_flops / 1e9,
             "share_of_peak": None if flops is None else flops / self.peak_flops,
             "read_gbytes": self.read_bandwidth / 1e9,
+            "moved_bytes": self.moved_bytes,
+            "bandwidth_gbytes": self.bandwidth / 1e9,
+            "limit": self.limit,
+            "share_of_limit": None if self.limit is None else self.limit / self.ours.median,
         }
 
 
@@ -96,6 +125,7 @@ def bench(
     against: Sequence[str] | None = None,
     *,
     model: Any = None,
+    files: Mapping[str, Path] | None = None,
     inputs: Sequence[str] | Mapping[str, str | Array] = (),
     shapes: Shapes | None = None,
     target: str = "native",
@@ -107,9 +137,10 @@ def bench(
     """Times `source`, a model or a package, against the peers named in `against`.
 
     against: by default ONNX Runtime where it is installed and the model is known. model: what the peers run, when `source`
-    is a package. inputs, shapes: as for `infer`; other inputs are random. It stops after `runs` runs of each runtime, or
-    after `seconds` in all and at least `MIN_BLOCKS` blocks. Raises IngotError, and outputs-differ when a peer's outputs are
-    not equal.
+    is a package. files: for a peer by name, the same model in a format of its own. inputs, shapes: as for `infer`; other
+    inputs are random. It stops after `runs` runs of each runtime, or after `seconds` in all and at least `MIN_BLOCKS`
+    blocks. A peer that refuses the model, or gives other outputs, is skipped. Raises IngotError, and outputs-differ when
+    peers could run the model and none gave equal outputs.
     """
     original = model if model is not None else (None if _is_package(source) else source)
     names = _peers(against, original)
@@ -119,29 +150,49 @@ def bench(
     given = inputs if isinstance(inputs, Mapping) else parse_inputs(inputs, [port.name for port in ports])
     arrays = make_inputs(ports, given, shapes)
     contenders: dict[str, Callable[[], list[Array]]] = {"ingot": lambda: list(session.run(None, arrays))}
+    expected = dict(zip((port.name for port in session.get_outputs()), contenders["ingot"](), strict=True))
+    differences: dict[str, float] = {}
+    skipped: dict[str, str] = {}
+    differs: IngotError | None = None
     for name in names:
-        contenders[name] = _bind(open_peer(name, original, threads), arrays)
-    expected = contenders["ingot"]()
-    outputs = [port.name for port in session.get_outputs()]
-    differences = {name: _difference(name, outputs, expected, contenders[name]()) for name in names}
+        file = (files or {}).get(name) or model_file(original)
+        job = Job(file, arrays, {key: array.shape for key, array in expected.items()}, threads)
+        try:
+            run, outputs = _open(name, job)
+            differences[name] = _difference(name, list(expected), list(expected.values()), outputs)
+            contenders[name] = run
+        except IngotError as error:
+            skipped[name] = error.cause
+            differs = error if error.code == "outputs-differ" else differs
+    if differs is not None and not differences:
+        raise differs
     times = interleave(contenders, runs=runs, seconds=seconds, progress=progress)
     chosen = str(package.manifest.get("target", {}).get("name", target))
+    moved = sum(array.nbytes for array in (*arrays.values(), *expected.values()))
+    moved += int(package.manifest.get("memory", {}).get("weights_bytes", 0))
     return BenchReport(
         name=package.name,
         target=chosen,
         threads=threads,
         shapes={name: list(array.shape) for name, array in arrays.items()},
         ours=times["ingot"],
-        peers={name: times[name] for name in names},
+        peers={name: times[name] for name in differences},
         differences=differences,
-        macs=_macs(package.manifest, package.report),
+        macs=_macs(package.manifest),
         peak_flops=peak_flops(chosen, threads),
         read_bandwidth=read_bandwidth(chosen, threads),
-        versions={
-            name: str(getattr(importlib.import_module(PEERS[name].module), "__version__", ""))
-            for name in names
-        },
+        moved_bytes=moved,
+        bandwidth=read_bandwidth(chosen, threads, bandwidth_size(moved)),
+        versions={name: PEERS[name].version for name in names},
+        settings={name: PEERS[name].settings.format(threads=threads) for name in names},
+        skipped=skipped,
     )
+
+
+def _open(name: str, job: Job) -> tuple[Run, list[Array]]:
+    """A peer's run and its first outputs."""
+    run = open_peer(name, ready_peer(name, job))
+    return run, first_run(name, run)
 
 
 def interleave(
@@ -153,7 +204,7 @@ def interleave(
 ) -> dict[str, Timing]:
     """Times the contenders in turns: blocks of a few runs each, the order changing from round to round.
 
-    The first run of each block only warms caches and is not counted.
+    The first runs of each block, for `SETTLE_SECONDS`, are not counted.
     """
     blocks = {name: _block_length(run) for name, run in contenders.items()}
     samples: dict[str, list[float]] = {name: [] for name in contenders}
@@ -165,7 +216,7 @@ def interleave(
         rounds = 0
         while True:
             for name in order:
-                contenders[name]()
+                _settle(contenders[name])
                 samples[name] += [_time(contenders[name]) for _ in range(blocks[name])]
             order = order[1:] + order[:1]
             rounds += 1
@@ -180,6 +231,13 @@ def interleave(
         if collecting:
             gc.enable()
     return {name: _timing(values) for name, values in samples.items()}
+
+
+def _settle(run: Callable[[], Any]) -> None:
+    start = time.perf_counter()
+    run()
+    while time.perf_counter() - start < SETTLE_SECONDS:
+        run()
 
 
 def _time(run: Callable[[], Any]) -> float:
@@ -223,12 +281,6 @@ def _peers(against: Sequence[str] | None, original: Any) -> list[str]:
     return names
 
 
-def _bind(
-    run: Callable[[Mapping[str, Array]], list[Array]], arrays: Mapping[str, Array]
-) -> Callable[[], list[Array]]:
-    return lambda: run(arrays)
-
-
 def _difference(peer: str, names: Sequence[str], ours: Sequence[Array], theirs: Sequence[Array]) -> float:
     """The largest difference as a share of the output's largest value. Raises IngotError outputs-differ."""
     worst = 0.0
@@ -257,6 +309,6 @@ def _differ(peer: str, output: str, cause: str) -> IngotError:
     )
 
 
-def _macs(manifest: Mapping[str, Any], report: Mapping[str, Any]) -> int | None:
-    value = report.get("macs", manifest.get("model", {}).get("macs", manifest.get("macs")))
+def _macs(manifest: Mapping[str, Any]) -> int | None:
+    value = manifest.get("macs")
     return int(value) if value else None

@@ -181,12 +181,13 @@ def _cache() -> list[Line]:
 
 def _packages() -> list[Line]:
     lines = []
-    wanted = {**{name: peer.extra for name, peer in PEERS.items()}, **EXTRAS}
+    peers = {module: peer.extra for peer in PEERS.values() for module in peer.modules}
+    wanted = {**peers, **EXTRAS}
     for module, extra in wanted.items():
         if importlib.util.find_spec(module) is None:
             lines.append(Line("warn", module, "not installed", f"optional: pip install 'ingot[{extra}]'"))
         else:
-            distribution = {"sklearn": "scikit-learn"}.get(module, module)
+            distribution = {"sklearn": "scikit-learn", "ai_edge_litert": "ai-edge-litert"}.get(module, module)
             lines.append(Line("ok", module, importlib.metadata.version(distribution)))
     return lines
 

@@ -16,7 +16,9 @@ from ingot.target import resolve
 from ingot.toolchain import compile_objects, find_compiler, link_shared
 
 _ACCUMULATORS = 12
-_READ_BYTES = 256 << 20
+_STREAMS = 8
+MEMORY = 256 << 20
+"""More bytes than a cache holds."""
 
 
 @cache
@@ -34,22 +36,31 @@ def peak_flops(target: str, threads: int = 1) -> float:
 
 
 @cache
-def read_bandwidth(target: str, threads: int = 1) -> float:
-    """Bytes in a second that `threads` threads read from memory, each its own part of one large array."""
+def read_bandwidth(target: str, threads: int = 1, size: int = MEMORY) -> float:
+    """Bytes in a second that `threads` threads read again and again, each its own part of one array of `size` bytes."""
     function = _library(target).read_run
-    data = np.ones(_READ_BYTES // 4, np.float32)
-    parts = np.array_split(data[: data.size // (64 * threads) * 64 * threads], threads)
+    raw = np.ones(size // 4 + 16, np.float32)
+    data = raw[-raw.ctypes.data % 64 // 4 :][: size // 4]
+    step = _STREAMS * resolve(target).lanes * threads
+    parts = np.array_split(data[: data.size // step * step], threads)
     sink = np.zeros((threads, 64), np.float32)
+    passes = max(1, (MEMORY >> 2) // size)
 
     def work(thread: int) -> None:
         part = parts[thread]
         function(
             part.ctypes.data_as(ctypes.c_void_p),
             ctypes.c_int64(part.size),
+            ctypes.c_int64(passes),
             sink[thread].ctypes.data_as(ctypes.c_void_p),
         )
 
-    return sum(part.nbytes for part in parts) / _best(work, threads)
+    return sum(part.nbytes for part in parts) * passes / _best(work, threads)
+
+
+def bandwidth_size(size: int) -> int:
+    """A power of two, at least `size` up to `MEMORY`: the size to measure the bandwidth of so many bytes at."""
+    return min(MEMORY, 1 << max(14, (size - 1).bit_length()))
 
 
 def _best(work: Callable[[int], None], threads: int, rounds: int = 12) -> float:
@@ -79,6 +90,11 @@ def _source(lanes: int) -> str:
     names = [f"a{i}" for i in range(_ACCUMULATORS)]
     declare = "\n".join(f"  vec {name} = b + {i};" for i, name in enumerate(names))
     step = "\n".join(f"    {name} = {name} * b + c;" for name in names)
+    sums = [f"s{i}" for i in range(_STREAMS)]
+    zero = ", ".join(f"{name} = {{0}}" for name in sums)
+    load = "\n".join(
+        f"      {name} += *(const vec *)(data + i + {i * lanes});" for i, name in enumerate(sums)
+    )
     return f"""\
 #include <stdint.h>
 
@@ -93,14 +109,14 @@ __attribute__((visibility("default"))) void fma_run(int64_t steps, float *out) {
   *(vec *)(out + {2 * lanes}) = {" + ".join(names)};
 }}
 
-__attribute__((visibility("default"))) void read_run(const float *data, int64_t count, float *out) {{
-  vec s0 = {{0}}, s1 = {{0}}, s2 = {{0}}, s3 = {{0}};
-  for (int64_t i = 0; i < count; i += {4 * lanes}) {{
-    s0 += *(const vec *)(data + i);
-    s1 += *(const vec *)(data + i + {lanes});
-    s2 += *(const vec *)(data + i + {2 * lanes});
-    s3 += *(const vec *)(data + i + {3 * lanes});
+__attribute__((visibility("default"))) void read_run(const float *data, int64_t count, int64_t passes, float *out) {{
+  vec {zero};
+  for (int64_t pass = 0; pass < passes; pass++) {{
+    for (int64_t i = 0; i < count; i += {_STREAMS * lanes}) {{
+{load}
+    }}
+    __asm__ volatile("" ::: "memory");
   }}
-  *(vec *)out = s0 + s1 + s2 + s3;
+  *(vec *)out = {" + ".join(sums)};
 }}
 """

@@ -36,7 +36,7 @@ CONVERT_SECONDS = 600
 class Job:
     """What a peer is to run. model: an ONNX file, or one of the peer's own format. feed: input name -> array.
 
-    outputs: output name -> shape, in the order in which a run gives them.
+    outputs: output name -> shape. Both are in the model's order, and so is what a run gives.
     """
 
     model: Path
@@ -255,6 +255,7 @@ def _openvino(job: Job) -> Run:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": job.threads,
         "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
     }
     request = ov.Core().compile_model(str(job.model), "CPU", settings).create_infer_request()
     for name, array in job.feed.items():
@@ -276,8 +277,7 @@ def _ncnn_ready(job: Job) -> Path:
     def convert(folder: Path) -> None:
         (folder / "model.onnx").symlink_to(fixed)
         shapes = ",".join(
-            f"[{','.join(map(str, a.shape or (1,)))}]{kinds.get(a.dtype.name, 'f32')}"
-            for a in job.feed.values()
+            f"[{','.join(map(str, a.shape))}]{kinds.get(a.dtype.name, 'f32')}" for a in job.feed.values()
         )
         program = (
             "import pathlib, runpy, subprocess, sys, importlib.util as u;"
@@ -432,7 +432,7 @@ PEERS: dict[str, Peer] = {
     ),
     "openvino": Peer(
         ("openvino",),
-        "inference precision f32, latency hint, one stream, {threads} threads, shared inputs and outputs",
+        "inference precision f32, latency hint, one stream, {threads} threads, not pinned, shared inputs and outputs",
         _fixed_onnx,
         _openvino,
     ),

@@ -94,7 +94,7 @@ def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mappi
 
 def _works_in_place(operation: Operation, source: Tensor, layouts: Mapping[Tensor, Layout]) -> bool:
     """Whether the output may overwrite `source`, which nothing reads later: every element of it is read only where
-    the same element of the output is written."""
+    the same element of the output is written, and before. A Row keeps its values in the output until it finishes."""
     output = operation.output
     if DTYPES[source.dtype].itemsize != DTYPES[output.dtype].itemsize or isinstance(
         operation, Attention | Recurrent | Fill
@@ -111,8 +111,8 @@ def _works_in_place(operation: Operation, source: Tensor, layouts: Mapping[Tenso
                 continue
             _, origin = node.tensor.root()
             at = [i + o for i, o in zip(node.index, origin, strict=True)]
-            elementwise = name == "finish" or isinstance(operation, Row)
-            if not elementwise or layouts[source].offset(at, source.shape) != here:
+            once = name == ("value" if isinstance(operation, Row) else "finish")
+            if not once or layouts[source].offset(at, source.shape) != here:
                 return False
     return True
 
