@@ -1,168 +1,206 @@
-"""Compile the benchmark models, time them against other runtimes and hold them to the project's marks.
+"""Time ingot and every other runtime that takes a model, in turns, and hold ingot to the project's marks.
 
-    python bench/bench.py [NAME...] [--against onnxruntime] [--threads 1] [--cold] [--json F]
+    python bench/bench.py [--models a,b@8] [--threads 1,2] [--against onnxruntime,...] [--target avx2] [--quick]
 
-Names are those of `models.py` and `ingot.testing.SHARED_MODELS`; shared models that are absent are named and left out.
-Exits with 1 where a mark is missed.
+Models are those of `catalogue.py`; absent ones are named and left out. Results of the models that ran are added to
+OUTPUT/f32-<target>.json, from which table.md, ratios.svg and roofline.svg are drawn. Exits with 1 where a mark is missed.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
+import platform
+import statistics
+import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import models
-import numpy as np
+import catalogue
+import marks
+import render
 from rich.console import Console
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import ingot
-from ingot.errors import IngotError
-from ingot.report.bench import BenchReport, bench
-from ingot.testing import SHARED_MODELS, data_root, shared_inputs
+from ingot.report.doctor import cpu_name
+from ingot.report.peers import PEERS, require_peer
+from ingot.target import resolve
 
-MARKS: dict[str, float] = {
-    "resnet50": 0.8,
-    "mobilenetv2": 0.8,
-    "bert_base": 0.8,
-    "squeezenet": 1.0,
-    "resnet20": 1.0,
-    "mnist": 1.0,
-    "ultraface": 1.0,
-}
-"""Least speed as a multiple of ONNX Runtime's, on one thread."""
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT = 1200
+"""Seconds that one step of one model may take."""
 
-COMPILE_MARKS: dict[str, float] = {"resnet50": 30.0, "mobilenetv2": 30.0, "squeezenet": 15.0}
-"""Most seconds of a compilation with an empty cache on two cores."""
-
-LIBRARY_MARK = 1 << 20
-ARENA_MARK = 1.15
+HELD = {"avx2": {"openvino": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}}
+"""How a peer is held to a smaller target than the machine's; those that cannot be are left out there."""
 
 
-def source(name: str) -> tuple[Path, dict[str, np.ndarray]] | None:
-    """The model's file and its inputs at batch 1; None for a shared model that is not here."""
-    if name in models.MODELS:
-        return models.path(name), models.inputs(name)
-    root = data_root()
-    if root is None:
-        return None
-    return root / SHARED_MODELS[name].file, shared_inputs(name)
+class StepError(Exception):
+    """A worker failed; the text says how."""
 
 
-@contextlib.contextmanager
-def build_cache(cold: bool) -> Iterator[None]:
-    """The usual build cache, or an empty one that goes away."""
-    if not cold:
-        yield
-        return
-    usual = os.environ.get("INGOT_CACHE")
-    with tempfile.TemporaryDirectory(prefix="ingot-bench-") as folder:
-        os.environ["INGOT_CACHE"] = folder
-        try:
-            yield
-        finally:
-            del os.environ["INGOT_CACHE"]
-            if usual is not None:
-                os.environ["INGOT_CACHE"] = usual
-
-
-def measure(
-    path: Path, feed: dict[str, np.ndarray], options: argparse.Namespace
-) -> tuple[dict[str, Any], BenchReport]:
-    """What compiling the model told, with its "compile_seconds", and its times."""
-    shapes = {key: array.shape for key, array in feed.items()}
-    with build_cache(options.cold):
-        start = time.perf_counter()
-        package = ingot.compile(path, shapes=shapes)
-        seconds = time.perf_counter() - start
-    against = options.against.split(",") if options.against else []
-    report = bench(
-        package, against, model=path, inputs=feed, threads=options.threads, seconds=options.seconds
-    )
-    return {"compile_seconds": seconds, **package.report}, report
-
-
-def missed(name: str, built: dict[str, Any], report: BenchReport, options: argparse.Namespace) -> list[str]:
-    """The marks that a model does not reach, in words."""
-    found = []
-    ratio = report.ratios.get("onnxruntime")
-    if options.threads == 1 and ratio is not None and ratio < MARKS.get(name, 0.0):
-        found.append(f"speed {ratio:.2f} < {MARKS[name]}")
-    if options.cold and built["compile_seconds"] > COMPILE_MARKS.get(name, float("inf")):
-        found.append(f"compiles in {built['compile_seconds']:.1f} s > {COMPILE_MARKS[name]:.0f} s")
-    if built["library_bytes"] > LIBRARY_MARK:
-        found.append(f"library of {built['library_bytes']} bytes > {LIBRARY_MARK}")
-    if built["arena_bytes"] > ARENA_MARK * built["arena_lower_bound"]:
-        found.append(
-            f"arena {built['arena_bytes'] / built['arena_lower_bound']:.2f} x its lower bound > {ARENA_MARK}"
+def step(*arguments: str, environment: dict[str, str]) -> dict[str, Any]:
+    """What a worker says. Raises StepError."""
+    command = [sys.executable, str(ROOT / "bench" / "worker.py"), *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=LIMIT, env=environment
         )
-    return found
+    except subprocess.TimeoutExpired:
+        raise StepError(f"took more than {LIMIT} s") from None
+    if done.returncode != 0:
+        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise StepError(f"ended with {done.returncode}: {last}")
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def run_model(name: str, options: argparse.Namespace, progress: Progress, task: Any) -> dict[str, Any] | None:
+    """Everything about one model: "build", "start" by contender, "times" by threads; None where its file is absent.
+
+    Raises StepError where ingot itself fails.
+    """
+    environment = {**os.environ}
+    for settings in HELD.get(options.target, {}).values():
+        environment |= settings
+    with tempfile.TemporaryDirectory(prefix="ingot-bench-") as folder:
+        progress.update(task, description=f"{name}: compile, convert")
+        peers = ",".join(options.against)
+        cold = ["--cold"] if options.cold else []
+        build = step("build", name, folder, options.target, peers, *cold, environment=environment)
+        if build.get("absent"):
+            return None
+        skipped = dict(build.pop("refused"))
+        starts: dict[str, Any] = {}
+        for contender in ("ingot", *(peer for peer in options.against if peer not in skipped)):
+            progress.update(task, description=f"{name}: start {contender}")
+            try:
+                told = [
+                    step("start", folder, contender, environment=environment) for _ in range(options.starts)
+                ]
+            except StepError as error:
+                if contender == "ingot":
+                    raise
+                skipped[contender] = f"{contender}: its first run {error}"
+                continue
+            starts[contender] = {key: statistics.median(one[key] for one in told) for key in told[0]}
+        times = {}
+        able = ",".join(peer for peer in options.against if peer not in skipped)
+        for threads in options.threads:
+            progress.update(task, description=f"{name}: {threads} thread{'s' if threads > 1 else ''}")
+            seconds = str(options.seconds)
+            report = step("time", folder, str(threads), seconds, able, environment=environment)
+            report["skipped"] = {**skipped, **report["skipped"]}
+            times[str(threads)] = report
+    return {"build": build, "start": starts, "times": times}
+
+
+def machine(target: str) -> dict[str, Any]:
+    """What the results hold for: kind of processor, cores, target."""
+    return {
+        "cpu": cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "target": target,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def merged(path: Path, models: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """The results in the file, with those of this run in their place."""
+    old = json.loads(path.read_text()) if path.exists() else {}
+    kept = {name: model for name, model in old.get("models", {}).items() if catalogue.known(name)}
+    for name, model in models.items():
+        model["times"] = {**kept.get(name, {}).get("times", {}), **model["times"]}
+        kept[name] = model
+    order = [*catalogue.KNOWN, *kept]
+    peers = {
+        name: {"version": PEERS[name].version, "library_bytes": PEERS[name].library_bytes}
+        for name in options.against
+    }
+    return {
+        "version": ingot.__version__,
+        "machine": machine(options.target),
+        "peers": {**old.get("peers", {}), **peers},
+        "models": dict(sorted(kept.items(), key=lambda item: order.index(item[0]))),
+    }
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="models to measure (default: all)")
-    parser.add_argument("--against", default="onnxruntime", help="runtimes, separated by commas")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=5.0, help="time for the runs of one model")
+    parser.add_argument(
+        "--models", metavar="A,B@8", help="models, with a batch after @ (default: all at batch 1)"
+    )
+    parser.add_argument("--threads", default="1,2", help="numbers of threads, each a run of its own")
+    parser.add_argument("--against", help="other runtimes (default: all that are installed)")
+    parser.add_argument("--target", default="native", help="what ingot compiles for")
+    parser.add_argument(
+        "--quick", action="store_true", help="few runs, to build/bench unless --output says else"
+    )
     parser.add_argument("--cold", action="store_true", help="compile with an empty cache")
-    parser.add_argument("--json", type=Path, help="write every report to this file")
+    parser.add_argument("--output", type=Path, help="folder of the results (default: bench/results)")
     options = parser.parse_args()
-    known = [*models.MODELS, *SHARED_MODELS]
-    if unknown := [name for name in options.names if name not in known]:
-        parser.error(f"no model {', '.join(unknown)}; there are {', '.join(known)}")
-    options.names = options.names or known
+    options.models = options.models.split(",") if options.models else list(catalogue.NAMES)
+    if unknown := [name for name in options.models if not catalogue.known(name)]:
+        parser.error(f"no model {', '.join(unknown)}; there are {', '.join(catalogue.KNOWN)}")
+    if not all(word.isdecimal() and int(word) > 0 for word in options.threads.split(",")):
+        parser.error("--threads takes numbers with commas between them")
+    options.threads = [int(word) for word in options.threads.split(",")]
+    options.target = resolve(options.target).name
+    if options.against is None:
+        options.against = [name for name, peer in PEERS.items() if peer.installed]
+    else:
+        options.against = [name for name in options.against.split(",") if require_peer(name)]
+    if options.target in HELD and options.target != resolve("native").name:
+        options.against = [name for name in options.against if name in HELD[options.target]]
+    options.seconds, options.starts = (0.2, 1) if options.quick else (1.5, 3)
+    options.output = options.output or ROOT / ("build/bench" if options.quick else "bench/results")
     return options
 
 
 def main() -> int:
     options = parse()
     console = Console(width=None if sys.stdout.isatty() else 140)
-    columns = ("compile", "library", "arena", "bound", "median", "GFLOP/s", "of peak")
-    table = Table("model", *columns, *(f"x {name}" for name in options.against.split(",") if name), "missed")
-    reports: dict[str, Any] = {}
-    misses = 0
-    for name in options.names:
-        found = source(name)
-        if found is None:
-            console.print(f"{name}: left out, {SHARED_MODELS[name].file} is not here")
-            continue
-        console.print(f"{name} ...")
-        try:
-            built, report = measure(*found, options)
-        except IngotError as error:
-            misses += 1
-            reports[name] = {"error": str(error)}
-            console.print(f"{name}: {error}", style="red", markup=False)
-            continue
-        marks = missed(name, built, report, options)
-        misses += len(marks)
-        reports[name] = {"build": built, "bench": report.to_dict(), "missed": marks}
-        flops = report.flops
-        table.add_row(
-            name,
-            f"{built['compile_seconds']:.1f} s",
-            f"{built['library_bytes'] / 1024:.0f} K",
-            f"{built['arena_bytes'] / 1024:.0f} K",
-            f"{built['arena_lower_bound'] / 1024:.0f} K",
-            f"{report.ours.median * 1e3:.3f} ms",
-            "" if flops is None else f"{flops / 1e9:.1f}",
-            "" if flops is None else f"{flops / report.peak_flops:.0%}",
-            *(f"{ratio:.2f}" for ratio in report.ratios.values()),
-            "; ".join(marks),
-        )
-    console.print(table)
-    if options.json:
-        options.json.write_text(json.dumps(reports, indent=2, sort_keys=True) + "\n")
-    return 1 if misses else 0
+    columns = (TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    models: dict[str, Any] = {}
+    failed = False
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(options.models))
+        for name in options.models:
+            try:
+                model = run_model(name, options, progress, task)
+            except StepError as error:
+                failed = True
+                console.print(f"{name}: {error}", style="red", markup=False)
+            else:
+                if model is None:
+                    console.print(f"{name}: left out, its file is not here")
+                else:
+                    models[name] = model
+                    console.print(render.line(name, model), markup=False, highlight=False)
+            progress.advance(task)
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / f"f32-{options.target}.json"
+    results = merged(path, models, options)
+    for name, model in models.items():
+        model["missed"] = marks.missed(name, model, options.target, options.cold)
+        for mark in model["missed"]:
+            failed = True
+            console.print(f"{name}: {mark}", style="red", markup=False, highlight=False)
+    if set(models) >= set(catalogue.NAMES) and 1 in options.threads:
+        mean = marks.geometric_mean(render.ratios(results, "1"))
+        if mean < marks.MEAN:
+            failed = True
+            console.print(f"the mean ratio is {mean:.2f}, wanted {marks.MEAN}", style="red", highlight=False)
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    suffix = "" if options.target == resolve("native").name else f"-{options.target}"
+    for file, text in render.files(results).items():
+        stem, _, ending = file.partition(".")
+        (options.output / f"{stem}{suffix}.{ending}").write_text(text)
+    console.print(f"written: {path} and what is drawn from it", highlight=False)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

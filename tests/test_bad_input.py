@@ -1,4 +1,4 @@
-"""Bad input ends in an IngotError with code, place, cause and remedy, from Python and on the command line; never otherwise."""
+"""Bad input ends in an IngotError with code, place, cause and remedy, from Python and on the command line."""
 
 from __future__ import annotations
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -120,30 +118,6 @@ def test_sessions_map_weights(tmp_path: Path, packages: dict[str, ingot.Package]
     mappings = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
     found = [line[1] for line in mappings if line[-1] == str(folder / "conv.weights")]
     assert found == ["r--s"] * len(sessions)
-
-
-def test_a_second_process_adds_no_memory_for_weights(
-    tmp_path: Path, packages: dict[str, ingot.Package]
-) -> None:
-    folder = packages["conv"].save(tmp_path / "conv.ingot")
-    here = ingot.load(folder)
-    here.run(None, feeds_of("conv", packages["conv"])[0])
-    program = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import ingot
-from small import SMALL
-session = ingot.load({str(folder)!r})
-session.run(None, SMALL["conv"].feeds(session.get_inputs())[0])
-print(open("/proc/self/smaps").read())
-"""
-    text = shell([sys.executable, "-c", program], tmp_path)
-    block = text[text.index(str(folder / "conv.weights")) :]
-    sizes: dict[str, int] = {}
-    for key, value in re.findall(r"^(\w+): +(\d+) kB$", block, re.MULTILINE):
-        sizes.setdefault(key, int(value))
-    assert sizes["Rss"] > 0
-    assert sizes["Shared_Clean"] + sizes["Shared_Dirty"] == sizes["Rss"]
 
 
 def test_the_example_prints_what_python_computes(tmp_path: Path) -> None:

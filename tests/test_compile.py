@@ -1,4 +1,4 @@
-"""`ingot.compile`: what it takes, what it makes, that it makes the same every time and leaves nothing behind."""
+"""`ingot.compile`: what it takes, what it makes, the same every time, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -501,51 +501,38 @@ def test_a_warm_cache_runs_no_compiler(
 # What is left behind
 
 
-def test_a_failing_compiler(
-    model: onnx.ModelProto, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake = tmp_path / "fake-cc"
+@pytest.fixture
+def broken_compiler(tmp_path: Path) -> Path:
+    """gcc, but for one file, which it refuses."""
     real = shutil.which("gcc")
     if real is None:
         pytest.skip("there is no gcc on this machine")
-    fake.write_text(
-        f'#!/bin/sh\ncase "$*" in *-c*kernels_0.c*) echo "no registers left today" >&2; exit 3;; esac\nexec {real} "$@"\n'
-    )
-    fake.chmod(0o755)
+    script = 'case "$*" in *-c*kernels_0.c*) echo "no registers left today" >&2; exit 3;; esac'
+    program = tmp_path / "fake-cc"
+    program.write_text(f'#!/bin/sh\n{script}\nexec {real} "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+def test_a_failing_compiler(
+    model: onnx.ModelProto,
+    own_cache: Path,
+    broken_compiler: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its message, the C and the command are shown; the C is dumped all the same; the command repeats the failure."""
     monkeypatch.setenv("INGOT_DUMP", str(tmp_path / "dump"))
-    before = set(os.listdir(tempfile.gettempdir()))
     with pytest.raises(IngotError) as caught:
-        ingot.compile(model, cc=str(fake))
+        ingot.compile(model, cc=str(broken_compiler))
     error = caught.value
     assert error.code == "compiler-failed"
     assert "no registers left today" in error.cause
-    kept = Path(error.where)
-    assert kept.name == "kernels_0.c"
-    assert "void net_" in kept.read_text()
-    assert "fake-cc" in error.remedy
-    assert str(kept.parent) in error.remedy
-    assert not list((own_cache / "work").iterdir())
-    assert {
-        name for name in set(os.listdir(tempfile.gettempdir())) - before if name.startswith("ingot-net")
-    } == set()
-    dumped = {path.name for path in (tmp_path / "dump").rglob("*")}
-    assert {"net.c", "kernels_0.c"} <= dumped
-
-
-def test_the_kept_command_repeats_the_failure(
-    model: onnx.ModelProto, own_cache: Path, tmp_path: Path
-) -> None:
-    real = shutil.which("gcc")
-    if real is None:
-        pytest.skip("there is no gcc on this machine")
-    fake = tmp_path / "fake-cc"
-    fake.write_text(
-        f'#!/bin/sh\ncase "$*" in *-c*kernels_0.c*) echo "no registers left today" >&2; exit 3;; esac\nexec {real} "$@"\n'
-    )
-    fake.chmod(0o755)
-    with pytest.raises(IngotError) as caught:
-        ingot.compile(model, cc=str(fake))
-    command = caught.value.remedy.split("`")[1]
+    assert Path(error.where).name == "kernels_0.c"
+    assert "void net_" in Path(error.where).read_text()
+    assert list((own_cache / "work").iterdir()) == []
+    assert {"net.c", "kernels_0.c"} <= {path.name for path in (tmp_path / "dump").rglob("*")}
+    command = error.remedy.split("`")[1]
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert done.returncode == 3
     assert "no registers left today" in done.stderr

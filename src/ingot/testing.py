@@ -438,6 +438,8 @@ def _interpret(
                 assert dim.value == size, f"{tensor.name} has a dimension {dim.value}, not {size}"
             else:
                 symbols[next(iter(dim.variables())).name] = size
+    for a, b in program.requires:
+        assert evaluate(a, symbols) == evaluate(b, symbols), f"the sizes {a} and {b} differ"
     buffers: dict[Tensor, Array] = {}
 
     def buffer(tensor: Tensor) -> Array:

@@ -1,4 +1,4 @@
-"""The benchmark models: what they compute is what ONNX Runtime computes, within the marks for size and memory."""
+"""The benchmark models: what they compute is what ONNX Runtime computes, in little space."""
 
 from __future__ import annotations
 

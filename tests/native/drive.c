@@ -1,8 +1,8 @@
 /* Runs compiled models from C: drive MODE MODEL WEIGHTS THREADS FEED OUT.
  *
- * With -DMODELS="X(a) X(b)" the models are linked in and MODEL is a or b; without, MODEL is a library ./lib<name>.so and
- * is loaded. FEED holds int64 numbers and bytes: the number of runs, the bound of each symbol, then for each run and
- * input its rank, dimensions, number of bytes and those bytes. OUT gets the same for each run and output. */
+ * With -DMODELS="X(a) X(b)" the models are linked in and MODEL is a or b; without, MODEL is the name of a library
+ * ./lib<name>.so, which is loaded. FEED holds int64 numbers and bytes: the number of runs, the bound of each symbol, then
+ * for each run and input its rank, dimensions, number of bytes and those bytes. OUT gets that for each run and output. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif

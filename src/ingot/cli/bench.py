@@ -127,7 +127,7 @@ def _show_times(report: BenchReport, title: str) -> None:
         )
     print_table(title, ["", "median", "p10", "p90", "runs", "speed-up", "difference"], rows)
     for name, reason in report.skipped.items():
-        print(f"{name} was not timed: {reason}")
+        print(f"not timed: {reason}")
     for name in report.peers:
         print(f"{name}: {report.settings.get(name, '')}")
     peak = f"peak {report.peak_flops / 1e9:.1f} GFLOP/s, reads {report.read_bandwidth / 1e9:.1f} GB/s"

@@ -239,6 +239,7 @@ def _model_file(
         "  const unsigned char *const w = f->weights; (void)w;",
         "  const int64_t *const s = f->symbols; (void)s;",
         *(f"  {n}" for n in names),
+        *(f"  if ({printer.index(a)} != {printer.index(b)}) return INGOT_E_SHAPE;" for a, b in program.requires),
         *calls,
         "  return INGOT_OK;",
         "}",

@@ -245,13 +245,17 @@ class Fill(Operation):
 
 @dataclass(eq=False)
 class Program:
-    """operations in execution order; symbols are the run-time dimensions, in the order of the library's arguments."""
+    """operations in execution order; symbols are the run-time dimensions, in the order of the library's arguments.
+
+    requires: pairs of sizes that the operations take to be equal; a run where some pair is not must not start.
+    """
 
     name: str
     inputs: list[Tensor]
     outputs: list[Tensor]
     symbols: list[Var]
     operations: list[Operation]
+    requires: list[tuple[Ix, Ix]] = field(default_factory=list)
 
     def uses(self) -> dict[Tensor, list[Operation]]:
         """Which operations read each tensor."""

@@ -74,12 +74,8 @@ def _kept_lane(builder: Builder, operation: Reduce, nest: Nest) -> Built:
         together = _even_tile(extent.value, IN_FLIGHT + 2)
     task, tasks = builder.tasks(outer)
     if extent.is_const and extent.value <= together:
-        with builder.block() as body:
-            _positions(
-                builder, operation, nest, [{variable: ix(p)} for p in range(extent.value)], nest.lane, steps
-            )
-        for statement in body:
-            builder.emit(statement)
+        at = [{variable: ix(p)} for p in range(extent.value)]
+        _positions(builder, operation, nest, at, nest.lane, steps)
     else:
         full = extent // together
         with builder.loop(full) as i:

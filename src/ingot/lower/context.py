@@ -179,6 +179,7 @@ class Context:
             return operand
         if operand.data is not None:
             return self.constant(operand.data.reshape([d.value for d in shape]), self.unique(operand.name))
+        self.require(product(operand.shape), product(shape))
         if any(d == ix(0) for d in shape):
             return self.view(operand, shape, lambda *axes: [0] * operand.rank)
         return self.view(operand, shape, lambda *axes: unravel_from(axes, shape, operand.shape))
@@ -212,6 +213,8 @@ class Context:
         whole = self.tensor(operands[0].dtype, shape)
         at = ix(0)
         for operand in operands:
+            for i in (i for i in range(operand.rank) if i != axis):
+                self.require(operand.shape[i], shape[i])
             origin = tuple(at if i == axis else ix(0) for i in range(operand.rank))
             part = Tensor(self.unique("t"), operand.dtype, operand.shape, region=(whole, origin))
             axes = self.axes(operand.shape)
@@ -220,7 +223,10 @@ class Context:
         return self.wrap(whole)
 
     def broadcast(self, *shapes: tuple[Ix, ...]) -> tuple[Ix, ...]:
-        """The multidirectional broadcast of shapes. Raises IngotError shape-mismatch."""
+        """The multidirectional broadcast of shapes; a symbol stands for no 1 that is stretched to something else.
+
+        Raises IngotError shape-mismatch.
+        """
         rank = max(map(len, shapes))
         result = []
         for i in range(rank):
@@ -236,9 +242,28 @@ class Context:
                         where=self.node.name,
                         remedy="check the model's input shapes (--shape)",
                     )
-                dims = integers or {min(dims, key=str)}
+                chosen = min(integers or dims, key=str)
+                for d in sorted(dims, key=str):
+                    self.require(d, chosen)
+                dims = {chosen}
             result.append(dims.pop() if dims else ix(1))
         return tuple(result)
+
+    def require(self, a: Ix, b: Ix) -> None:
+        """Take two sizes to be equal: checked now where they are known, else before each run.
+
+        Raises IngotError shape-mismatch where they never are.
+        """
+        if a == b or (a, b) in self.program.requires:
+            return
+        if (a - b).is_const:
+            raise IngotError(
+                "shape-mismatch",
+                f"{self.node.operator} has sizes {a} and {b} that must be equal",
+                where=self.node.name,
+                remedy="check the model's input shapes (--shape)",
+            )
+        self.program.requires.append((a, b))
 
 
 def cast(value: Value, dtype: str) -> Value:

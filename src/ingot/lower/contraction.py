@@ -26,8 +26,7 @@ def conv(ctx: Context, node: Node) -> Operand:
     groups = int(node.get("group", 1))
     kernel = [d.value for d in w.shape[2:]]
     strides, dilations, pads = spatial(node, x, kernel)
-    if x.shape[1].is_const and x.shape[1].value != w.shape[1].value * groups:
-        raise node.unsupported(f"the input has {x.shape[1]} channels, the weight {w.shape[1].value * groups}")
+    ctx.require(x.shape[1], w.shape[1] * groups)
     padded = ctx.pad(x, [(0, 0), (0, 0), *pads], 0.0)
     features = w.shape[0].value
     sizes = [window_size(*a, False) for a in zip(x.shape[2:], kernel, strides, dilations, pads, strict=True)]
@@ -220,8 +219,6 @@ def matmul(ctx: Context, node: Node) -> Operand:
         a = ctx.reshape(a, [1, *a.shape])
     if column:
         b = ctx.reshape(b, [*b.shape, 1])
-    if a.shape[-1].is_const and b.shape[-2].is_const and a.shape[-1] != b.shape[-2]:
-        raise node.unsupported(f"inner dimensions {a.shape[-1]} and {b.shape[-2]} differ")
     batch = ctx.broadcast(a.shape[:-2], b.shape[:-2]) if a.rank > 2 or b.rank > 2 else ()
     result = product_of(ctx, a, b, (*batch, a.shape[-2], b.shape[-1]), lambda axes: Acc(a.dtype))
     shape = [*batch, *([] if row else [a.shape[-2]]), *([] if column else [b.shape[-1]])]
@@ -230,6 +227,7 @@ def matmul(ctx: Context, node: Node) -> Operand:
 
 def product_of(ctx: Context, a: Operand, b: Operand, shape: tuple[Ix, ...], finish: object) -> Operand:
     """a @ b over a broadcast batch; with constant two-dimensional b, a Dense."""
+    ctx.require(a.shape[-1], b.shape[-2])
     out = ctx.axes(shape)
     output = ctx.tensor(a.dtype, shape)
     k = var(ctx.unique("r"), a.shape[-1])

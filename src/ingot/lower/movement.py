@@ -64,9 +64,7 @@ def reshape(ctx: Context, node: Node) -> Operand:
             shape.append(d)
     if hole is not None:
         total, rest = product(x.shape), product(shape)
-        shape[hole] = (
-            total if rest == ix(1) else total // rest if rest.is_const and rest.value else total // rest
-        )
+        shape[hole] = total // rest
     return ctx.reshape(x, shape)
 
 
@@ -123,7 +121,9 @@ def split(ctx: Context, node: Node) -> list[Operand]:
         count = len(node.outputs)
         chunk = x.shape[axis].ceildiv(count)
         sizes = [chunk] * (count - 1)
-        sizes.append(x.shape[axis] - chunk * (count - 1))
+        sizes.append(maximum(x.shape[axis] - chunk * (count - 1), 0))
+    else:
+        ctx.require(x.shape[axis], sum(sizes, ix(0)))
     results, at = [], ix(0)
     for size in sizes:
         results.append(_window(ctx, x, {axis: (at, size, 1)}))

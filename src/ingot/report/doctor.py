@@ -82,8 +82,9 @@ def _python() -> list[Line]:
     return lines
 
 
-def _cpu() -> list[Line]:
-    model = next(
+def cpu_name() -> str:
+    """What the processor calls itself."""
+    return next(
         (
             line.split(":", 1)[1].strip()
             for line in _read("/proc/cpuinfo").splitlines()
@@ -91,10 +92,13 @@ def _cpu() -> list[Line]:
         ),
         platform.processor() or "unknown",
     )
+
+
+def _cpu() -> list[Line]:
     target = native()
     features = sorted(cpu_features() & frozenset().union(*(t.cpu_flags for t in TARGETS.values())))
     return [
-        Line("ok", "cpu", f"{model}: {' '.join(features) or 'no vector features known'}"),
+        Line("ok", "cpu", f"{cpu_name()}: {' '.join(features) or 'no vector features known'}"),
         Line("ok", "target", f"{target.name}, {target.lanes} float32 lanes, {target.registers} registers"),
         Line("ok", "caches", ", ".join(_caches()) or "not told by the system"),
     ]
@@ -181,15 +185,19 @@ def _cache() -> list[Line]:
 
 def _packages() -> list[Line]:
     lines = []
-    peers = {module: peer.extra for peer in PEERS.values() for module in peer.modules}
-    wanted = {**peers, **EXTRAS}
-    for module, extra in wanted.items():
-        if importlib.util.find_spec(module) is None:
-            lines.append(Line("warn", module, "not installed", f"optional: pip install 'ingot[{extra}]'"))
-        else:
-            distribution = {"sklearn": "scikit-learn", "ai_edge_litert": "ai-edge-litert"}.get(module, module)
-            lines.append(Line("ok", module, importlib.metadata.version(distribution)))
+    for name, peer in PEERS.items():
+        lines.append(_package(name, peer.version if peer.installed else None, peer.extra))
+    for module, extra in EXTRAS.items():
+        found = importlib.util.find_spec(module) is not None
+        distribution = {"sklearn": "scikit-learn"}.get(module, module)
+        lines.append(_package(module, importlib.metadata.version(distribution) if found else None, extra))
     return lines
+
+
+def _package(name: str, version: str | None, extra: str) -> Line:
+    if version is None:
+        return Line("warn", name, "not installed", f"optional: pip install 'ingot[{extra}]'")
+    return Line("ok", name, version)
 
 
 def _read(path: str | Path) -> str:

@@ -426,26 +426,26 @@ def _litert(job: Job) -> Run:
 PEERS: dict[str, Peer] = {
     "onnxruntime": Peer(
         ("onnxruntime",),
-        "all graph optimisations, sequential, {threads} intra-op threads, bound inputs and outputs",
+        "all graph optimisations, sequential, intra-op threads {threads}, bound inputs and outputs",
         _fixed_onnx,
         _onnxruntime,
     ),
     "openvino": Peer(
         ("openvino",),
-        "inference precision f32, latency hint, one stream, {threads} threads, not pinned, shared inputs and outputs",
+        "inference precision f32, latency hint, one stream, threads {threads}, not pinned, shared inputs and outputs",
         _fixed_onnx,
         _openvino,
     ),
     "ncnn": Peer(
         ("ncnn", "pnnx"),
-        "converted by pnnx with fp16=0, no fp16 or bf16 storage, {threads} threads",
+        "converted by pnnx with fp16=0, no fp16 or bf16 storage, threads {threads}",
         _ncnn_ready,
         _ncnn,
     ),
     "MNN": Peer(
-        ("MNN",), "converted by its converter, CPU, precision high, {threads} threads", _mnn_ready, _mnn
+        ("MNN",), "converted by its converter, CPU, precision high, threads {threads}", _mnn_ready, _mnn
     ),
     "litert": Peer(
-        ("ai_edge_litert",), "XNNPACK, {threads} threads, on the .tflite file", _litert_ready, _litert
+        ("ai_edge_litert",), "XNNPACK, threads {threads}, on the .tflite file", _litert_ready, _litert
     ),
 }

@@ -1119,3 +1119,43 @@ API int32_t ingot_context_set_threads(ingot_context *context, int32_t threads) {
     }
     return context_leave(context, status);
 }
+
+/* The conversions of half floats that a compiler calls where the processor has none. */
+#if defined(__x86_64__) && defined(__FLT16_MANT_DIG__) && !defined(__F16C__)
+#define HALF __attribute__((weak, visibility("hidden")))
+
+HALF float __extendhfsf2(_Float16 half) {
+    uint16_t bits;
+    memcpy(&bits, &half, sizeof bits);
+    const uint32_t exponent = bits >> 10 & 31, fraction = bits & 1023;
+    const float tiny = (float)fraction * 0x1p-24f;
+    uint32_t wide = (exponent + (exponent == 31 ? 224 : 112)) << 23 | fraction << 13;
+    if (!exponent) memcpy(&wide, &tiny, sizeof wide);
+    wide |= (uint32_t)(bits >> 15) << 31;
+    float result;
+    memcpy(&result, &wide, sizeof result);
+    return result;
+}
+
+HALF _Float16 __truncsfhf2(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const uint32_t magnitude = bits & 0x7fffffff, sign = bits >> 31 << 15;
+    const float past_half = 0.5f + (value < 0 ? -value : value);
+    uint32_t half;
+    if (magnitude > 0x7f800000) {
+        half = 0x7e00;
+    } else if (magnitude >= 0x477ff000) {
+        half = 0x7c00;
+    } else if (magnitude < 0x38800000) {
+        memcpy(&half, &past_half, sizeof half);
+        half -= 0x3f000000;
+    } else {
+        half = (magnitude + 0xfff + (magnitude >> 13 & 1) - (112u << 23)) >> 13;
+    }
+    const uint16_t all = (uint16_t)(half | sign);
+    _Float16 result;
+    memcpy(&result, &all, sizeof result);
+    return result;
+}
+#endif
