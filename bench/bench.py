@@ -84,9 +84,11 @@ def run_model(name: str, options: argparse.Namespace, progress: Progress, task: 
             except StepError as error:
                 if contender == "ingot":
                     raise
-                skipped[contender] = f"{contender}: its first run {error}"
-                continue
-            starts[contender] = {key: statistics.median(one[key] for one in told) for key in told[0]}
+                told = [{"refused": f"{contender} {error}"}]
+            if "refused" in told[0]:
+                skipped[contender] = told[0]["refused"]
+            else:
+                starts[contender] = {key: statistics.median(one[key] for one in told) for key in told[0]}
         times = {}
         able = ",".join(peer for peer in options.against if peer not in skipped)
         for threads in options.threads:
@@ -117,7 +119,11 @@ def merged(path: Path, models: dict[str, Any], options: argparse.Namespace) -> d
         kept[name] = model
     order = [*catalogue.KNOWN, *kept]
     peers = {
-        name: {"version": PEERS[name].version, "library_bytes": PEERS[name].library_bytes}
+        name: {
+            "version": PEERS[name].version,
+            "library_bytes": PEERS[name].library_bytes,
+            "settings": PEERS[name].settings.format(threads="N"),
+        }
         for name in options.against
     }
     return {

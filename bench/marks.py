@@ -22,7 +22,10 @@ MEAN = 1.4
 SPEED_UPS: dict[str, float] = {
     "resnet50": 1.9, "mobilenetv2": 1.9, "bert_base": 1.9, "unet": 1.9, "yolov8n": 1.9, "yunet": 1.6,
 }  # fmt: skip
-"""Of two threads; 1.0 for the others."""
+"""Of two threads."""
+
+NOT_SLOWER = 0.97
+"""Of two threads for the other models: 1, but for noise."""
 
 STARTS: dict[str, float] = {"resnet50": 0.025, "squeezenet": 0.005}
 """Most seconds from loading to the first result."""
@@ -44,7 +47,7 @@ def missed(name: str, model: Mapping[str, Any], target: str, cold: bool) -> list
     if one and one["ratio"] is not None and one["ratio"] < wanted:
         found.append(f"{one['ratio']:.2f} x {one['best']}, wanted {wanted}")
     if one and two:
-        speed_up, least = one["ingot"]["median"] / two["ingot"]["median"], SPEED_UPS.get(base, 1.0)
+        speed_up, least = one["ingot"]["median"] / two["ingot"]["median"], SPEED_UPS.get(base, NOT_SLOWER)
         if speed_up < least:
             found.append(f"{speed_up:.2f} x on two threads, wanted {least}")
     starting = model["start"].get("ingot", {}).get("start")

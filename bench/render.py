@@ -56,7 +56,9 @@ def line(name: str, model: Mapping[str, Any]) -> str:
             text += f", {report['ratio']:.2f} x {report['best']}"
         parts.append(text)
     start = model["start"].get("ingot")
-    return f"{name}: {'; '.join([*parts, *([f'starts in {duration(start['start'])}'] if start else [])])}"
+    if start:
+        parts.append(f"starts in {duration(start['start'])}")
+    return f"{name}: {'; '.join(parts)}"
 
 
 def table(results: Results) -> str:
@@ -84,10 +86,13 @@ def table(results: Results) -> str:
         if values:
             parts.append(f"Geometric mean of the ratios: {mean(values):.2f}.")
     parts += [
-        "## Start and memory",
-        "From loading to the first result, in a fresh process, files in the page cache, importing the module not "
-        "counted; and the most memory that the process takes, Python with it.",
+        "## Start",
+        "From loading to the first result, in a fresh process, files in the page cache, without the import.",
         _starts(results),
+        "## Size",
+        "ingot's library, its weights and the working memory of a context; then the most memory that a fresh process "
+        "takes, Python and NumPy with it.",
+        _memory(results),
         "## Peers",
         _settings(results),
     ]
@@ -135,31 +140,27 @@ def _starts(results: Results) -> str:
     peers = list(results["peers"])
     rows = []
     for name, model in results["models"].items():
-        starts, build = model["start"], model["build"]
+        starts = model["start"]
         rows.append(
-            [
-                name,
-                *(duration(starts[c]["start"]) if c in starts else "–" for c in ("ingot", *peers)),
-                size(build["library_bytes"]),
-                size(build["weights_bytes"]),
-                size(build["arena_bytes"]),
-                *(size(starts[c]["peak_bytes"]) if c in starts else "–" for c in ("ingot", *peers)),
-            ]
+            [name, *(duration(starts[c]["start"]) if c in starts else "–" for c in ("ingot", *peers))]
         )
-    memory = [f"{c}, memory" for c in ("ingot", *peers)]
-    return _markdown(["model", "ingot", *peers, "library", "weights", "arena", *memory], rows)
+    return _markdown(["model", "ingot", *peers], rows)
+
+
+def _memory(results: Results) -> str:
+    peers = list(results["peers"])
+    rows = []
+    for name, model in results["models"].items():
+        starts, build = model["start"], model["build"]
+        sizes = [size(build[key]) for key in ("library_bytes", "weights_bytes", "arena_bytes")]
+        peaks = [size(starts[c]["peak_bytes"]) if c in starts else "–" for c in ("ingot", *peers)]
+        rows.append([name, *sizes, *peaks])
+    return _markdown(["model", "library", "weights", "arena", "ingot", *peers], rows)
 
 
 def _settings(results: Results) -> str:
-    found: dict[str, str] = {}
-    for model in results["models"].values():
-        for report in model["times"].values():
-            for peer, timing in report["peers"].items():
-                found.setdefault(
-                    peer, timing["settings"].replace(f"threads {report['threads']}", "as many threads")
-                )
     rows = [
-        [peer, about["version"], size(about["library_bytes"]), found.get(peer, "")]
+        [peer, about["version"], size(about["library_bytes"]), about["settings"]]
         for peer, about in results["peers"].items()
     ]
     return _markdown(["peer", "version", "libraries", "settings"], rows, left=4)

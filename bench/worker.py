@@ -10,6 +10,7 @@ PEERS are names with commas between them. FOLDER holds the package, the inputs a
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -88,7 +89,10 @@ def _job(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def start(folder: Path, contender: str) -> dict[str, Any]:
-    """Seconds to import, to load and of the first run; bytes that the process has at most, and before the import."""
+    """Seconds to import, to load, of the first run and of both; bytes of the process at most, and before the import.
+
+    Only "refused", with the reason, where a peer does not take the model.
+    """
     job, feed = _job(folder)
     if contender == "ingot":
         before, begin = _status("VmRSS"), time.perf_counter()
@@ -99,15 +103,19 @@ def start(folder: Path, contender: str) -> dict[str, Any]:
         loaded = time.perf_counter()
         session.run(None, feed)
     else:
+        from ingot.errors import IngotError
         from ingot.report.peers import PEERS, Job, first_run, open_peer
 
         before, begin = _status("VmRSS"), time.perf_counter()
-        __import__(PEERS[contender].modules[0])
+        importlib.import_module(PEERS[contender].modules[0])
         imported = time.perf_counter()
         outputs = {name: tuple(shape) for name, shape in job["outputs"].items()}
-        run = open_peer(contender, Job(Path(job["files"][contender]), feed, outputs))
-        loaded = time.perf_counter()
-        first_run(contender, run)
+        try:
+            run = open_peer(contender, Job(Path(job["files"][contender]), feed, outputs))
+            loaded = time.perf_counter()
+            first_run(contender, run)
+        except IngotError as error:
+            return {"refused": error.cause}
     end = time.perf_counter()
     return {
         "import": imported - begin,

@@ -28,7 +28,7 @@ BELOW = {
     "ir": ("errors",),
     "isa": ("ir",),
     "frontends": ("errors",),
-    "graph": ("errors", "debug", "testing"),
+    "graph": ("errors", "debug", "frontends", "testing"),
     "lower": ("errors", "ir"),
     "schedule": ("errors", "ir", "target"),
     "kernels": ("errors", "ir", "isa", "schedule", "target"),
@@ -51,7 +51,7 @@ BELOW = {
     ),
 }
 """Each part and what it may import besides itself. The parts that are not here stand above all of them."""
-ABOVE = ("cli", "report")
+ABOVE = ("cli", "oracle", "report")
 
 
 @cache

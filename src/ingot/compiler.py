@@ -168,10 +168,81 @@ class _Stages:
             self.progress(self.current, done, total)
 
 
+_TAKEN = re.compile(r"\d.*|ingot.*|kernels_\d+|example|main|m_.*")
+_C_WORDS = frozenset(
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "asm",
+        "typeof",
+        "alignas",
+        "alignof",
+        "bool",
+        "constexpr",
+        "false",
+        "nullptr",
+        "static_assert",
+        "thread_local",
+        "true",
+        "class",
+        "delete",
+        "new",
+        "this",
+        "throw",
+        "try",
+        "catch",
+        "namespace",
+        "operator",
+        "private",
+        "protected",
+        "public",
+        "template",
+        "virtual",
+        "using",
+        "friend",
+        "explicit",
+        "mutable",
+        "export",
+    ]
+)
+
+
 def identifier(text: str) -> str:
-    """A C identifier from a file or graph name."""
+    """A C identifier from a file or graph name, which no other file or name of a package equals."""
     clean = re.sub(r"\W", "_", text, flags=re.ASCII).strip("_") or "model"
-    return f"m_{clean}" if clean[0].isdigit() else clean
+    return f"m_{clean}" if _TAKEN.fullmatch(clean) or clean in _C_WORDS else clean
 
 
 def _stem(model: object, graph: onnx_ir.Model) -> str:
@@ -202,7 +273,8 @@ def _after(
     if debug.verify():
         verify(program)
     if trace.folder is not None or trace.level >= 5:
-        trace.text(stage, show_program(program, layouts))
+        words = {tensor: chosen.describe() for tensor, chosen in (layouts or {}).items()}
+        trace.text(stage, show_program(program, words))
     for tensor, chosen in (layouts or {}).items():
         if tensor.kind == "temp":
             trace.say(3, f"layout of {tensor.name} {[show(d) for d in tensor.shape]}: {chosen.describe()}")

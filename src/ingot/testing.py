@@ -1,14 +1,13 @@
-"""What ingot's tests compare with: named tolerances, results of ONNX Runtime and of the interpreter, and the shared
-real models.
+"""What ingot's tests compare with: named tolerances, results of ONNX Runtime, and the shared real models.
 
-`with_batch` and `lengths` import onnx, `reference` imports onnxruntime, `interpret_model` imports the compiler.
+`with_batch` and `lengths` import onnx, `reference` imports onnxruntime.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     import onnx
-
-    from ingot.ir.program import Operation, Program, Tensor
-    from ingot.kernels.builder import Built
-    from ingot.schedule.layout import Layout
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Feed = dict[str, Array]
@@ -393,79 +388,3 @@ SHARED_MODELS: dict[str, SharedModel] = {
 def shared_inputs(name: str, batch: int = 1, seed: int = 0) -> Feed:
     """Inputs for a shared model, in the range it was trained on: the same arrays for the same arguments."""
     return SHARED_MODELS[name].feed(batch, np.random.default_rng([seed, batch]))
-
-
-def interpret_model(
-    model: str | Path | onnx.ModelProto,
-    target: str = "generic",
-    *,
-    optimise: bool = True,
-    shapes: Mapping[str, Sequence[int | str]] | None = None,
-) -> Callable[[Feed], list[Array]]:
-    """What a compiled model computes, by the interpreter that defines kernel IR: for inputs, all outputs.
-
-    optimise: whether the graph rules apply; those that lowering cannot do without always do. Every buffer has its
-    exact size and, where nothing was written, NaN or a large integer, so that an index outside a buffer is an error
-    and a read of what nobody wrote shows. Raises IngotError as `ingot.compile` does.
-    """
-    from ingot.compiler import schedule
-    from ingot.frontends import load_model
-    from ingot.graph.pipeline import RULES, optimize
-    from ingot.target import resolve
-
-    graph = load_model(model, shapes)
-    optimize(graph, () if optimise else RULES.keys() - {"inline_functions", "lift_constants"})
-    program, layouts, scheduled = schedule(graph, "model", resolve(target))
-    steps = [(step.operation, step.built) for step in scheduled]
-    return lambda feed: _interpret(program, layouts, steps, feed)
-
-
-def _interpret(
-    program: Program,
-    layouts: Mapping[Tensor, Layout],
-    steps: Sequence[tuple[Operation, Built]],
-    feed: Mapping[str, Array],
-) -> list[Array]:
-    from ingot.ir.index import evaluate
-    from ingot.ir.interpret import interpret
-    from ingot.ir.nodes import DTYPES
-    from ingot.kernels.builder import Packed
-
-    symbols: dict[str, int] = {}
-    for tensor in program.inputs:
-        for dim, size in zip(tensor.shape, feed[tensor.name].shape, strict=True):
-            if dim.is_const:
-                assert dim.value == size, f"{tensor.name} has a dimension {dim.value}, not {size}"
-            else:
-                symbols[next(iter(dim.variables())).name] = size
-    for a, b in program.requires:
-        assert evaluate(a, symbols) == evaluate(b, symbols), f"the sizes {a} and {b} differ"
-    buffers: dict[Tensor, Array] = {}
-
-    def buffer(tensor: Tensor) -> Array:
-        if tensor not in buffers:
-            made = _unwritten(evaluate(layouts[tensor].size(tensor.shape), symbols), DTYPES[tensor.dtype])
-            if tensor.kind == "input":
-                made[:] = feed[tensor.name].reshape(-1)
-            elif tensor.data is not None:
-                spare = _unwritten(_SPARE // made.itemsize, made.dtype)
-                made = np.concatenate([tensor.data.reshape(-1), spare])
-            buffers[tensor] = made
-        return buffers[tensor]
-
-    for operation, built in steps:
-        if all(bool(buffer(flag)[0]) == wanted for flag, wanted in operation.guard):
-            arguments = [
-                a.data.reshape(-1) if isinstance(a, Packed) else buffer(a.root)[a.start :]
-                for a in built.arguments
-            ]
-            interpret(built.kernel, arguments, symbols)
-    return [buffer(t).reshape([evaluate(d, symbols) for d in t.shape]) for t in program.outputs]
-
-
-_SPARE = 64
-"""Bytes that may be read after a constant."""
-
-
-def _unwritten(size: int, dtype: np.dtype[Any]) -> Array:
-    return np.full(size, np.nan if dtype.kind == "f" else 1 if dtype.kind == "b" else 0x55, dtype)

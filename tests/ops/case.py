@@ -15,7 +15,8 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import ingot
-from ingot.testing import CLOSE, Array, Feed, Level, assert_close, interpret_model, reference
+from ingot.oracle import interpret_model
+from ingot.testing import CLOSE, Array, Feed, Level, assert_close, reference
 
 GROUP = 24
 """Cases that are compiled into one library."""
@@ -108,7 +109,9 @@ def weights(name: str, *shape: int, whole: bool = False, dtype: str = "float32")
     return made.astype(dtype)
 
 
-def _array(value: onnx.ValueInfoProto, sizes: Mapping[str, int], rng: np.random.Generator, whole: bool) -> Array:
+def _array(
+    value: onnx.ValueInfoProto, sizes: Mapping[str, int], rng: np.random.Generator, whole: bool
+) -> Array:
     kind = value.type.tensor_type
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
     shape = [sizes[d.dim_param] if d.dim_param else d.dim_value for d in kind.shape.dim]

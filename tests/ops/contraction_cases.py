@@ -82,7 +82,7 @@ KERNELS = [
 GROUPED = [
     *(conv(f"depthwise_{c}", f"1,{c},5,6", (c, 1, 3, 3), f"{SAME},group={c}") for c in CHANNELS),
     *(conv(f"depthwise_stride_{c}", f"1,{c},6,7", (c, 1, 3, 3), f"{SAME},group={c},strides=[2,2]") for c in (3, 8, 17)),
-    *(conv(f"depthwise_{k}x{k}", f"1,9,9,9", (9, 1, k, k), f"pads=[{k // 2},{k // 2},{k // 2},{k // 2}],group=9") for k in (5, 7, 9)),
+    *(conv(f"depthwise_{k}x{k}", "1,9,9,9", (9, 1, k, k), f"pads=[{k // 2},{k // 2},{k // 2},{k // 2}],group=9") for k in (5, 7, 9)),
     *(conv(f"depthwise_width_{n}", f"1,8,3,{n}", (8, 1, 3, 3), f"{SAME},group=8") for n in (1, 2, 7, 9, 10, 11, 16, 21)),
     conv("depthwise_dilated", "1,5,9,9", (5, 1, 3, 3), "pads=[2,2,2,2],dilations=[2,2],group=5"),
     conv("depthwise_twice", "1,5,6,6", (10, 1, 3, 3), f"{SAME},group=5"),

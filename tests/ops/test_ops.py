@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import control_cases
 import contraction_cases
+import control_cases
 import elementwise_cases
 import fused_cases
 import movement_cases

@@ -10,7 +10,7 @@ import numpy as np
 
 from ingot.emit.c import Printer, source, symbol_name
 from ingot.emit.header import comment
-from ingot.ir.index import Ix, Var, ix, var
+from ingot.ir.index import Ix, Var, ix, nonnegative, show, var
 from ingot.ir.nodes import DTYPES, Kernel
 from ingot.ir.program import Operation, Program, Tensor
 from ingot.kernels.builder import Built, Packed
@@ -239,7 +239,10 @@ def _model_file(
         "  const unsigned char *const w = f->weights; (void)w;",
         "  const int64_t *const s = f->symbols; (void)s;",
         *(f"  {n}" for n in names),
-        *(f"  if ({printer.index(a)} != {printer.index(b)}) return INGOT_E_SHAPE;" for a, b in program.requires),
+        *(
+            f"  if ({printer.index(a)} != {printer.index(b)}) return INGOT_E_SHAPE;"
+            for a, b in program.requires
+        ),
         *calls,
         "  return INGOT_OK;",
         "}",
@@ -247,6 +250,7 @@ def _model_file(
         "static int64_t arena_bytes(const int64_t *s) {",
         *(f"  {n}" for n in names),
         "  (void)s;",
+        *(f"  if ({printer.index(d)} < 0) return INGOT_ARENA_NEGATIVE;" for d in _possibly_negative(program)),
         f"  if ({_real(plan.size)} > 4e18) return -1;",
         f"  return {printer.index(plan.size)} + {ALIGN};",
         "}",
@@ -289,6 +293,12 @@ def _model_file(
 
 def _nothing() -> Kernel:
     return Kernel("", (), (), var("task", 1), ix(1), ())
+
+
+def _possibly_negative(program: Program) -> list[Ix]:
+    """Sizes of tensors that some symbols make negative: a window larger than what it slides over."""
+    dims = {d for o in program.operations for d in o.output.shape if not d.is_const}
+    return sorted((d for d in dims if not nonnegative(d)), key=show)
 
 
 def _real(e: Ix) -> str:

@@ -61,7 +61,7 @@ class Atom:
         return self._text
 
 
-Monomial = tuple[Union[Var, Atom], ...]
+Monomial = tuple[Var | Atom, ...]
 
 
 def _rank(factor: Var | Atom) -> str:

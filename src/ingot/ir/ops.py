@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import erf as _erf
@@ -101,3 +102,18 @@ OPS: dict[str, Meaning] = {
     "shl": Meaning(np.left_shift),
     "shr": Meaning(np.right_shift),
 }
+
+
+def neutral(name: str, dtype: str) -> float | int | bool:
+    """The value that leaves a reduction unchanged. dtype: an IR dtype."""
+    if name in ("add", "or"):
+        return 0
+    if name in ("mul", "and"):
+        return 1
+    if dtype in ("f16", "f32", "f64"):
+        return -math.inf if name == "max" else math.inf
+    if dtype == "bool":
+        return name == "min"
+    bits, signed = int(dtype[1:]), dtype[0] == "i"
+    low = -(1 << (bits - 1)) if signed else 0
+    return low if name == "max" else low + (1 << bits) - 1

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from ingot.ir.index import show as show_index
 from ingot.ir.program import Dense, MatMul, Operation, Program, Recurrent, Reduce, Row, Tensor
 
-if TYPE_CHECKING:
-    from ingot.schedule.layout import Layout
 
-
-def show_program(program: Program, layouts: Mapping[Tensor, Layout] | None = None) -> str:
-    """One line an operation: what it writes, how, and the ONNX nodes it came from."""
+def show_program(program: Program, layouts: Mapping[Tensor, str] | None = None) -> str:
+    """One line an operation: what it writes, how, and the ONNX nodes it came from. layouts: in words."""
     lines = [f"program {program.name}({', '.join(map(_tensor, program.inputs))})"]
     for operation in program.operations:
         root = operation.output.root()[0]
-        layout = f" @ {layouts[root].describe()}" if layouts and root in layouts else ""
+        layout = f" @ {layouts[root]}" if layouts and root in layouts else ""
         inside = f" in {root.name}" if root is not operation.output else ""
         reads = ", ".join(t.name for t in operation.inputs())
         lines.append(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from ingot.ir.index import Ix, Var, ix, minimum, product, substitute
 from ingot.ir.nodes import Const, Fold, Index, Local, Op, Read, Select, Value, reindex, walk
+from ingot.ir.ops import neutral
 from ingot.ir.program import Reduce
 from ingot.kernels.builder import Builder, Built, Lane
 from ingot.kernels.elementwise import value_cost
 from ingot.kernels.nest import Nest, nest_of
-from ingot.lower.reduction import identity_of
 
 UNROLL = 64
 """Reductions of at most this many constant steps are written out."""
@@ -109,7 +109,7 @@ def _positions(
 ) -> None:
     """Reduce several neighbouring positions together, then finish and store each."""
     dtype = operation.value.dtype
-    start = Const(identity_of(operation.op, dtype), dtype)
+    start = Const(neutral(operation.op, dtype), dtype)
     mappings = [{a: substitute(m, p) for a, m in nest.mapping.items()} for p in positions]
     lane_list = [
         Lane(lane.var, lane.lanes, None if lane.count is None else substitute(lane.count, p))
@@ -216,7 +216,7 @@ def _folded(builder: Builder, operation: Reduce, nest: Nest) -> Built:
 
 def _fold_one(builder: Builder, operation: Reduce, mapping: dict[Var, Ix]) -> Value:
     dtype = operation.value.dtype
-    start = Const(identity_of(operation.op, dtype), dtype)
+    start = Const(neutral(operation.op, dtype), dtype)
     over = operation.over
     inner = _vector_axis(builder, operation, mapping)
     if inner is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +10,13 @@ from typing import Any
 import numpy as np
 
 from ingot.errors import IngotError
-from ingot.ir.index import Ix, IxLike, Var, ix, less, nonnegative, product, var
+from ingot.ir.index import Ix, IxLike, Var, ix, less, maximum, minimum, nonnegative, product, var
 from ingot.ir.nodes import NAMES, Cast, Const, Index, Op, Read, Select, Value, as_index
 from ingot.ir.program import Fill, Map, Operation, Program, Tensor
+
+MAX_RANK = 16
+MAX_ELEMENTS = 2**33
+"""Of one tensor: what no machine that this is for could hold."""
 
 
 @dataclass(eq=False)
@@ -70,15 +75,21 @@ class Node:
             raise self.unsupported(f"{what} is computed at run time", "make it a constant of the model")
         return operand.data
 
-    def unsupported(self, cause: str, remedy: str = "") -> IngotError:
+    def unsupported(
+        self, cause: str, remedy: str = "replace or repair the node, or export the model with other options"
+    ) -> IngotError:
         return IngotError("unsupported", f"{self.operator}: {cause}", where=self.name, remedy=remedy)
 
 
 @dataclass
 class Context:
-    """The program under construction. Its methods make tensors and operations; all return operands."""
+    """The program under construction. Its methods make tensors and operations; all return operands.
+
+    lower_graph: lowers a subgraph in the current scope; the operands of its outputs.
+    """
 
     program: Program
+    lower_graph: Callable[[Any], list[Operand]]
     node: Node = field(init=False)
     guards: tuple[tuple[Tensor, bool], ...] = ()
     values: dict[str, Operand] = field(default_factory=dict)
@@ -94,7 +105,17 @@ class Context:
         return tuple(var(self.unique("i"), d) for d in shape)
 
     def tensor(self, dtype: str, shape: Sequence[IxLike], name: str | None = None) -> Tensor:
-        return Tensor(name or self.unique("t"), dtype, tuple(ix(d) for d in shape))
+        dims = tuple(ix(d) for d in shape)
+        known = [d.value for d in dims if d.is_const]
+        text = f"{self.node.operator} makes a tensor of shape [{', '.join(map(str, dims))}]"
+        if any(d < 0 for d in known):
+            remedy = "check the model's input shapes (--shape)"
+            raise IngotError("shape-mismatch", text, where=self.node.name, remedy=remedy)
+        if len(dims) > MAX_RANK:
+            raise self.node.unsupported(f"a tensor of rank {len(dims)}", f"use at most {MAX_RANK} dimensions")
+        if math.prod(known) > MAX_ELEMENTS:
+            raise IngotError("model-too-large", text, where=self.node.name, remedy="use smaller shapes")
+        return Tensor(name or self.unique("t"), dtype, dims)
 
     def add(self, operation: Operation) -> Operand:
         """Append an operation; the operand of its output."""
@@ -174,15 +195,15 @@ class Context:
 
     def reshape(self, operand: Operand, shape: Sequence[IxLike]) -> Operand:
         """The elements in row-major order under another shape."""
-        shape = tuple(ix(d) for d in shape)
-        if shape == operand.shape:
+        dims = tuple(ix(d) for d in shape)
+        if dims == operand.shape:
             return operand
+        self.require(product(operand.shape), product(dims))
         if operand.data is not None:
-            return self.constant(operand.data.reshape([d.value for d in shape]), self.unique(operand.name))
-        self.require(product(operand.shape), product(shape))
-        if any(d == ix(0) for d in shape):
-            return self.view(operand, shape, lambda *axes: [0] * operand.rank)
-        return self.view(operand, shape, lambda *axes: unravel_from(axes, shape, operand.shape))
+            return self.constant(operand.data.reshape([d.value for d in dims]), self.unique(operand.name))
+        if any(d == ix(0) for d in dims):
+            return self.view(operand, dims, lambda *axes: [0] * operand.rank)
+        return self.view(operand, dims, lambda *axes: unravel_from(axes, dims, operand.shape))
 
     def pad(self, operand: Operand, pads: Sequence[tuple[IxLike, IxLike]], fill: float) -> Operand:
         """The operand inside a border of `fill`; the result shares storage with it where that can be."""
@@ -331,8 +352,6 @@ def unravel_from(index: Sequence[IxLike], shape: Sequence[Ix], to: Sequence[Ix])
 
 def wrap_index(value: Value, dim: Ix) -> Ix:
     """A run-time index into a dimension: negative ones count from the end, all are kept inside."""
-    from ingot.ir.index import maximum, minimum
-
     if isinstance(value, Const):
         at = int(value.value)
         return ix(at) + dim if at < 0 else ix(at)

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from ingot.ir.index import Ix, Var, ix, var
-from ingot.ir.nodes import Acc, Read, Value
-from ingot.ir.program import Dense, MatMul, Reduce
+from ingot.ir.index import Ix, IxLike, Var, ix, var
+from ingot.ir.nodes import Acc, Const, Index, Op, Read, Select, Value
+from ingot.ir.program import Dense, MatMul
 from ingot.lower.context import Context, Node, Operand
 from ingot.lower.elementwise import const, op
-from ingot.lower.reduction import spatial, window_size
+from ingot.lower.reduction import spatial, summed, window_size
 from ingot.lower.registry import lowers
 
 
@@ -30,7 +30,7 @@ def conv(ctx: Context, node: Node) -> Operand:
     padded = ctx.pad(x, [(0, 0), (0, 0), *pads], 0.0)
     features = w.shape[0].value
     sizes = [window_size(*a, False) for a in zip(x.shape[2:], kernel, strides, dilations, pads, strict=True)]
-    shape = [x.shape[0], features, *sizes]
+    shape: list[IxLike] = [x.shape[0], features, *sizes]
     out = ctx.axes(shape)
     taps = tuple(var(ctx.unique("r"), k) for k in kernel)
     at = [ix(o) * s + ix(t) * d for o, s, t, d in zip(out[2:], strides, taps, dilations, strict=True)]
@@ -43,13 +43,13 @@ def conv(ctx: Context, node: Node) -> Operand:
         source = ctx.read(padded, [out[0], feature // per_group, *at])
         packed = None if w.data is None else ctx.constant(np.moveaxis(w.data[:, 0], 0, -1))
         weight = ctx.read(w, [feature, 0, *taps]) if packed is None else ctx.read(packed, [*taps, feature])
-        return ctx.add(Reduce(output, out, finish, "add", taps, op("mul", source, weight)))
+        return summed(ctx, output, out, finish, taps, source, weight)
     channel = var(ctx.unique("r"), inner)
     x_channel = ix(channel) if groups == 1 else feature // per_group * inner + ix(channel)
     index = (ix(out[0]), x_channel, *at)
     if w.data is None or len(kernel) > 2 or x.dtype != "f32" or (groups > 1 and per_group % 4):
-        value = op("mul", ctx.read(padded, index), ctx.read(w, [feature, channel, *taps]))
-        return ctx.add(Reduce(output, out, finish, "add", (*taps, channel), value))
+        weight = ctx.read(w, [feature, channel, *taps])
+        return summed(ctx, output, out, finish, (*taps, channel), ctx.read(padded, index), weight)
     weight_array = np.moveaxis(w.data, (0, 1), (-1, -2))
     return ctx.add(Dense(output, out, finish, 1, taps, channel, ctx.place(padded), index, weight_array))
 
@@ -57,7 +57,7 @@ def conv(ctx: Context, node: Node) -> Operand:
 @lowers("ConvTranspose")
 def conv_transpose(ctx: Context, node: Node) -> Operand:
     """One convolution for each phase of the strides, their outputs interleaved."""
-    x, w, bias = node.input(0), node.input(1), node.optional(2)
+    x, bias = node.input(0), node.optional(2)
     weight = node.constant(1, "the weight")
     groups = int(node.get("group", 1))
     kernel = list(weight.shape[2:])
@@ -147,10 +147,8 @@ def conv_transpose(ctx: Context, node: Node) -> Operand:
         array = np.moveaxis(flipped, (0, 1), (-2, -1))
         return ctx.add(Dense(output, out, finish, 1, taps, channel, ctx.place(padded), index, array))
     table_operand = ctx.constant(np.ascontiguousarray(flipped))
-    value = op(
-        "mul", ctx.read(padded, index), ctx.read(table_operand, [x_channel, feature % per_group, *taps])
-    )
-    return ctx.add(Reduce(output, out, finish, "add", (*taps, channel), value))
+    factor = ctx.read(table_operand, [x_channel, feature % per_group, *taps])
+    return summed(ctx, output, out, finish, (*taps, channel), ctx.read(padded, index), factor)
 
 
 def _crop(ctx: Context, x: Operand, around: list[tuple[int, int]]) -> Operand:
@@ -164,8 +162,6 @@ def _crop(ctx: Context, x: Operand, around: list[tuple[int, int]]) -> Operand:
 
 def _zero_insert(ctx: Context, x: Operand, strides: list[int]) -> Operand:
     """x with stride - 1 zeros between its elements."""
-    from ingot.ir.nodes import Const, Index, Op, Select
-
     if all(s == 1 for s in strides):
         return x
     shape = [*x.shape[:2], *((d - 1) * s + 1 for d, s in zip(x.shape[2:], strides, strict=True))]
@@ -192,6 +188,9 @@ def gemm(ctx: Context, node: Node) -> Operand:
     if node.get("transB", 0):
         b = _swap(ctx, b)
     out_shape = (a.shape[0], b.shape[1])
+    if c is not None:
+        for given, wanted in zip(ctx.broadcast(c.shape, out_shape), out_shape, strict=True):
+            ctx.require(given, wanted)
 
     def finish(axes: tuple[Var, ...]) -> Value:
         v: Value = Acc(a.dtype)
@@ -243,5 +242,5 @@ def product_of(ctx: Context, a: Operand, b: Operand, shape: tuple[Ix, ...], fini
     left = ctx.read(a, [*a_axes, k])
     right = ctx.read(b, [*b_axes, k, out[-1]])
     if a.dtype != "f32" or not isinstance(left, Read) or not isinstance(right, Read):
-        return ctx.add(Reduce(output, out, done, "add", (k,), op("mul", left, right)))
+        return summed(ctx, output, out, done, (k,), left, right)
     return ctx.add(MatMul(output, out, done, k, left, right))

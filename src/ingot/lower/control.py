@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from ingot.ir.program import Map, Tensor
 from ingot.lower.context import Context, Node, Operand
 from ingot.lower.registry import lowers
-
-lower_graph: Callable[[Context, Any], list[Operand]]
-"""Set by `lower.lowering`, which imports this module: lowers a subgraph in the current scope."""
 
 
 @lowers("If")
@@ -19,13 +13,13 @@ def if_(ctx: Context, node: Node) -> list[Operand]:
     cond = node.input(0)
     branches = [node.attributes["then_branch"], node.attributes["else_branch"]]
     if cond.known is not None and cond.known.reshape(-1)[0].is_const:
-        return lower_graph(ctx, branches[0 if cond.known.reshape(-1)[0].value else 1])
+        return ctx.lower_graph(branches[0 if cond.known.reshape(-1)[0].value else 1])
     flag = ctx.place(cond)
     outputs: list[Tensor] = []
     outer = ctx.guards
     for taken, graph in zip((True, False), branches, strict=True):
         ctx.guards = (*outer, (flag, taken))
-        results = lower_graph(ctx, graph)
+        results = ctx.lower_graph(graph)
         ctx.node = node
         if taken:
             outputs = [ctx.tensor(r.dtype, r.shape) for r in results]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ingot.ir.nodes import NAMES, Const, Op, Select, Value
+from ingot.ir.nodes import DTYPES, NAMES, Const, Op, Select, Value
 from ingot.ir.ops import OPS
 from ingot.lower.context import Context, Node, Operand, cast
 from ingot.lower.registry import lowers
@@ -80,9 +80,14 @@ def _leaky(x: Value, alpha: Value) -> Value:
     return Select(op("lt", x, const(0, x)), op("mul", x, alpha), x)
 
 
+def _plain(name: str) -> Callable[..., Value]:
+    """The lowering to one operation of the same arguments; the node, which comes last, says nothing more."""
+    return lambda *args: op(name, *args[:-1])
+
+
 UNARY: dict[str, Unary] = {
     **{
-        name: (lambda name: lambda x, node: op(name, x))(ir)
+        name: _plain(ir)
         for name, ir in {
             "Abs": "abs",
             "Neg": "neg",
@@ -214,7 +219,7 @@ def _mod(a: Value, b: Value, node: Node) -> Value:
 
 BINARY: dict[str, Callable[[Value, Value, Node], Value]] = {
     **{
-        name: (lambda name: lambda a, b, node: op(name, a, b))(ir)
+        name: _plain(ir)
         for name, ir in {
             "Add": "add", "Sub": "sub", "Mul": "mul", "Equal": "eq", "Less": "lt",
             "LessOrEqual": "le", "Greater": "gt", "GreaterOrEqual": "ge", "And": "and", "Or": "or", "Xor": "xor",
@@ -307,8 +312,8 @@ def batch_normalization(ctx: Context, node: Node) -> Operand:
         raise node.unsupported("training_mode=1", "export the model for inference")
     gain, bias, mean, variance = (node.constant(i, "a statistic").astype(np.float64) for i in range(1, 5))
     scale = gain / np.sqrt(variance + node.get("epsilon", 1e-5))
-    a = ctx.constant(scale.astype(np.float32))
-    b = ctx.constant((bias - mean * scale).astype(np.float32))
+    a = ctx.constant(scale.astype(DTYPES[x.dtype]))
+    b = ctx.constant((bias - mean * scale).astype(DTYPES[x.dtype]))
 
     def value(axes: tuple) -> Value:  # type: ignore[type-arg]
         return op("add", op("mul", ctx.read(x, axes), ctx.read(a, axes[1:2])), ctx.read(b, axes[1:2]))

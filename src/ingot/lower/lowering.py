@@ -16,8 +16,11 @@ from ingot.lower import contraction, control, elementwise, movement, recurrent, 
 from ingot.lower.context import Context, Node, Operand
 from ingot.lower.registry import REGISTRY
 
-FAMILIES = (contraction, elementwise, movement, recurrent, reduction)
+FAMILIES = (contraction, control, elementwise, movement, recurrent, reduction)
 """The modules whose import fills the registry."""
+
+
+INTERFACE_RANK = 8
 
 
 @dataclass(frozen=True)
@@ -64,18 +67,18 @@ class _Lowering:
         self.model, self.gaps = model, gaps
         self.opsets = {("" if d == "ai.onnx" else d): v for d, v in model.opset_imports.items()}
         self.symbols: dict[str, Var] = {}
-        self.ctx = Context(Program(model.graph.name or "model", [], [], [], []))
+        self.ctx = Context(Program(model.graph.name or "model", [], [], [], []), self.graph)
         self.poisoned: set[str] = set()
 
     def run(self) -> Program:
         graph, ctx = self.model.graph, self.ctx
         ctx.node = Node("", "", "", 0, [], {}, [])
-        control.lower_graph = lambda _, subgraph: self.graph(subgraph)
         initializers = graph.initializers
         for value in graph.inputs:
             if value.name in initializers:
                 continue
             tensor = Tensor(str(value.name), self.dtype(value), self.shape(value), "input")
+            self.check_rank(tensor)
             ctx.program.inputs.append(tensor)
             ctx.values[tensor.name] = ctx.wrap(tensor)
         results = self.graph(graph)
@@ -90,21 +93,26 @@ class _Lowering:
         """Give a graph output a tensor of its own; the copy is fused away where the producer can write it."""
         ctx = self.ctx
         tensor = Tensor(name, operand.dtype, operand.shape, "output")
+        self.check_rank(tensor)
         axes = ctx.axes(operand.shape)
         ctx.node = Node("Output", "", name, 0, [], {}, [])
         source = ctx.place(operand)
         ctx.add(Map(tensor, axes, identity(source, axes)))
         ctx.program.outputs.append(tensor)
 
+    def check_rank(self, tensor: Tensor) -> None:
+        """The C interface describes inputs and outputs of at most INTERFACE_RANK dimensions."""
+        if tensor.rank > INTERFACE_RANK:
+            reason = f"an {tensor.kind} of rank {tensor.rank}, more than {INTERFACE_RANK}"
+            self.refuse(Gap(tensor.name, "", "", reason, "reshape it inside the model"))
+
     def dtype(self, value: onnxir.Value) -> str:
         try:
             return NAMES[value.dtype.numpy()]  # type: ignore[union-attr]
         except (KeyError, TypeError, AttributeError):
             kind = getattr(value.dtype, "name", "no tensor")
-            return (
-                self.refuse(Gap(str(value.name), "", "", f"dtype {kind}", "cast to a supported dtype"))
-                or "f32"
-            )
+            self.refuse(Gap(str(value.name), "", "", f"dtype {kind}", "cast to a supported dtype"))
+            return "f32"
 
     def refuse(self, gap: Gap) -> None:
         if self.gaps is None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ingot.errors import IngotError
 from ingot.ir.index import Ix, IxLike, ix, maximum, minimum, product
-from ingot.ir.nodes import Const, Index, Op, Select, Value, as_index
+from ingot.ir.nodes import DTYPES, Const, Index, Op, Select, Value, as_index
 from ingot.lower.context import Context, Node, Operand, cast, wrap_index
+from ingot.lower.elementwise import FLOATS, dtype_name
 from ingot.lower.registry import lowers
 
 
@@ -40,9 +42,27 @@ def axes_from(node: Node, i: int, rank: int, what: str = "axes") -> list[int] | 
     return None if found is None else [a.value % rank for a in found]
 
 
+@lowers("Constant")
+def constant(ctx: Context, node: Node) -> Operand:
+    if "value" in node.attributes:
+        return ctx.constant(node.attributes["value"].numpy())
+    for name, dtype in (
+        ("value_float", np.float32),
+        ("value_floats", np.float32),
+        ("value_int", np.int64),
+        ("value_ints", np.int64),
+    ):
+        if name in node.attributes:
+            return ctx.constant(np.array(node.attributes[name], dtype))
+    raise node.unsupported("a constant that is no dense tensor of numbers", "make it one")
+
+
 @lowers("Identity", "Dropout")
 def forward(ctx: Context, node: Node) -> Operand | list[Operand]:
+    """Dropout outside training."""
     x = node.input(0)
+    if node.optional(2) is not None and node.constant(2, "training_mode").any():
+        raise node.unsupported("training_mode", "export the model for inference")
     if len(node.outputs) > 1 and node.outputs[1]:
         return [x, ctx.map(x.shape, "bool", lambda axes: Const(True, "bool"))]
     return x
@@ -233,12 +253,27 @@ def gather(ctx: Context, node: Node) -> Operand:
     axis = axis_of(node, x.rank)
     shape = [*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]]
     exact = _in_range(indices.data, x.shape[axis])
+    _check_indices(node, indices.data, x.shape[axis])
 
     def at(axes: Sequence[Ix]) -> Ix:
         value = ctx.read(indices, axes[axis : axis + indices.rank])
         return as_index(value) if exact else wrap_index(value, x.shape[axis])
 
     return ctx.view(x, shape, lambda *axes: [*axes[:axis], at(axes), *axes[axis + indices.rank :]])
+
+
+def _check_indices(node: Node, data: np.ndarray | None, dim: Ix) -> None:
+    """Raises IngotError model-invalid where a constant index lies outside a known dimension."""
+    if data is None or not dim.is_const or data.size == 0:
+        return
+    low, high = int(data.min()), int(data.max())
+    if low < -dim.value or high >= dim.value:
+        raise IngotError(
+            "model-invalid",
+            f"{node.operator}: the index {low if low < -dim.value else high} is outside a dimension of {dim.value}",
+            where=node.name,
+            remedy="repair the model",
+        )
 
 
 def _in_range(data: np.ndarray | None, dim: Ix) -> bool:
@@ -350,8 +385,6 @@ def size(ctx: Context, node: Node) -> Operand:
 def known(ctx: Context, values: np.ndarray, dtype: str = "i64") -> Operand:
     """An operand of integers known up to symbols."""
     if all(v.is_const for v in values.reshape(-1)):
-        from ingot.ir.nodes import DTYPES
-
         return ctx.constant(
             np.array([v.value for v in values.reshape(-1)], DTYPES[dtype]).reshape(values.shape)
         )
@@ -369,20 +402,21 @@ def constant_of_shape(ctx: Context, node: Node) -> Operand:
 
 @lowers("Range")
 def range_(ctx: Context, node: Node) -> Operand:
-    start, limit, delta = (node.input(i) for i in range(3))
-    if any(x.known is None for x in (start, limit, delta)):
-        if all(x.data is not None for x in (start, limit, delta)):
-            return ctx.constant(np.arange(start.data, limit.data, delta.data, dtype=start.data.dtype))  # type: ignore[union-attr,arg-type]
+    bounds = [node.input(i) for i in range(3)]
+    start = bounds[0]
+    data = [x.data.reshape(-1)[0] for x in bounds if x.data is not None]
+    if len(data) == 3:
+        return ctx.constant(np.arange(*data, dtype=DTYPES[start.dtype]))
+    known_bounds = [x.known.reshape(-1)[0] for x in bounds if x.known is not None]
+    if len(known_bounds) < 3:
         raise node.unsupported("its bounds are computed at run time", "make them functions of input shapes")
-    a, b, step = (x.known.reshape(-1)[0] for x in (start, limit, delta))  # type: ignore[union-attr]
+    a, b, step = known_bounds
     count = maximum((b - a).ceildiv(step) if step.value > 0 else (a - b).ceildiv(-step), 0)
     return ctx.map([count], start.dtype, lambda axes: cast(Index(a + ix(axes[0]) * step), start.dtype))
 
 
 @lowers("EyeLike")
 def eye_like(ctx: Context, node: Node) -> Operand:
-    from ingot.lower.elementwise import dtype_name
-
     x = node.input(0)
     dtype = dtype_name(node.attributes["dtype"], node) if "dtype" in node.attributes else x.dtype
     k = node.get("k", 0)
@@ -395,29 +429,37 @@ def eye_like(ctx: Context, node: Node) -> Operand:
 
 @lowers("Resize", "Upsample")
 def resize(ctx: Context, node: Node) -> Operand:
-    """Nearest and linear, along any axes whose input and output sizes are known."""
+    """Nearest and linear, along any axes whose sizes are known; nearest by a whole factor along any axis."""
     x = node.input(0)
     sizes, scales = _resize_sizes(node, x)
     mode = node.get("mode", "nearest")
     if mode not in ("nearest", "linear"):
         raise node.unsupported(f"mode={mode}", "use nearest or linear")
+    if node.get("antialias", 0):
+        raise node.unsupported("antialias=1", "export with antialias=False")
+    if mode == "linear" and x.dtype not in FLOATS:
+        raise node.unsupported(f"mode=linear of {x.dtype}", "cast to float32")
     transform = node.get("coordinate_transformation_mode", "half_pixel" if node.opset > 10 else "asymmetric")
+    rounding = node.get("nearest_mode", "round_prefer_floor" if node.opset > 10 else "floor")
+    repeats = (transform, rounding) == ("asymmetric", "floor") or (
+        transform == "half_pixel" and rounding.startswith("round")
+    )
     sources: dict[int, tuple[Operand, Operand | None]] = {}
     for axis, (size_in, size_out, scale) in enumerate(zip(x.shape, sizes, scales, strict=True)):
         if size_in == size_out and scale == 1.0:
             continue
         if not (size_in.is_const and size_out.is_const):
-            if mode == "nearest" and scale == int(scale) and transform in ("asymmetric", "half_pixel"):
+            if mode == "nearest" and repeats and scale % 1 == 0:
                 continue
             raise node.unsupported("its size is known only at run time", "give the input shape with --shape")
         at = _source_positions(node, transform, size_in.value, size_out.value, scale)
         if mode == "nearest":
-            rounding = node.get("nearest_mode", "round_prefer_floor" if node.opset > 10 else "floor")
             sources[axis] = (ctx.constant(_nearest(at, rounding, size_in.value)), None)
         else:
             low = np.clip(np.floor(at), 0, size_in.value - 1)
             fraction = np.clip(at, 0, size_in.value - 1) - low
-            sources[axis] = (ctx.constant(low.astype(np.int64)), ctx.constant(fraction.astype(np.float32)))
+            part = fraction.astype(DTYPES[x.dtype])
+            sources[axis] = (ctx.constant(low.astype(np.int64)), ctx.constant(part))
 
     def value(axes: tuple) -> Value:  # type: ignore[type-arg]
         def blend(axis: int, index: list[IxLike]) -> Value:
@@ -467,6 +509,11 @@ def _resize_sizes(node: Node, x: Operand) -> tuple[list[Ix], list[float]]:
             sizes[axis] = size
             if size.is_const and x.shape[axis].is_const:
                 ratios[axis] = size.value / x.shape[axis].value
+            elif size != x.shape[axis]:
+                factor = size // x.shape[axis]
+                ratios[axis] = (
+                    factor.value if factor.is_const and factor * x.shape[axis] == size else math.nan
+                )
         if node.get("keep_aspect_ratio_policy", "stretch") != "stretch":
             raise node.unsupported("keep_aspect_ratio_policy", "use stretch")
         return sizes, ratios
@@ -500,10 +547,11 @@ def _source_positions(node: Node, transform: str, n_in: int, n_out: int, scale: 
 
 
 def _nearest(at: np.ndarray, mode: str, n: int) -> np.ndarray:
-    rounding: dict[str, Any] = {
+    rounding: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "round_prefer_floor": lambda v: np.ceil(v - 0.5),
         "round_prefer_ceil": lambda v: np.floor(v + 0.5),
         "floor": np.floor,
         "ceil": np.ceil,
     }
-    return np.clip(rounding[mode](at), 0, n - 1).astype(np.int64)
+    index: np.ndarray = np.clip(rounding[mode](at), 0, n - 1).astype(np.int64)
+    return index

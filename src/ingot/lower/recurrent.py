@@ -8,6 +8,7 @@ from ingot.ir.index import ix, var
 from ingot.ir.nodes import Acc, Const
 from ingot.ir.program import Dense, Recurrent
 from ingot.lower.context import Context, Node, Operand
+from ingot.lower.elementwise import op
 from ingot.lower.registry import lowers
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -20,8 +21,14 @@ def recurrent(ctx: Context, node: Node) -> list[Operand]:
     x = node.input(0)
     w, r = node.constant(1, "W"), node.constant(2, "R")
     bias = node.constant(3, "B") if node.optional(3) is not None else None
+    if x.dtype != "f32":
+        raise node.unsupported(f"dtype {x.dtype}", "cast to float32")
     if node.optional(4) is not None:
-        raise node.unsupported("sequence_lens", "run sequences of one length together")
+        lengths = node.constant(4, "sequence_lens")
+        if not x.shape[0].is_const or (lengths != x.shape[0].value).any():
+            raise node.unsupported(
+                "sequences shorter than the others", "run sequences of one length together"
+            )
     if kind == "LSTM" and node.optional(7) is not None:
         raise node.unsupported("peephole weights")
     if node.get("clip") is not None or node.get("layout", 0) or node.get("input_forget", 0):
@@ -49,8 +56,6 @@ def recurrent(ctx: Context, node: Node) -> list[Operand]:
         out = ctx.axes(shape)
         channel = var(ctx.unique("r"), width)
         table = ctx.constant(total.astype(np.float32))
-        from ingot.lower.elementwise import op
-
         products = ctx.add(
             Dense(
                 ctx.tensor("f32", shape), out, op("add", Acc("f32"), ctx.read(table, [out[2]])), 2, (), channel,

@@ -5,29 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from ingot.ir.index import Ix, Var, ix, maximum, minimum, product, var
-from ingot.ir.nodes import DTYPES, Acc, Cast, Const, Index, Op, Select, Value
-from ingot.ir.program import Reduce, Row
+from ingot.ir.index import Ix, Var, ix, less, maximum, minimum, nonnegative, product, var
+from ingot.ir.nodes import Acc, Cast, Const, Index, Op, Select, Value, rewrite
+from ingot.ir.ops import neutral
+from ingot.ir.program import Reduce, Row, Tensor
 from ingot.lower.context import Context, Node, Operand, cast
 from ingot.lower.elementwise import FLOATS, const, op
 from ingot.lower.movement import axes_from, axis_of
 from ingot.lower.registry import lowers
-
-
-def identity_of(name: str, dtype: str) -> float | int | bool:
-    """The value that leaves a reduction unchanged."""
-    if name in ("add", "or"):
-        return 0
-    if name in ("mul", "and"):
-        return 1
-    if dtype in FLOATS:
-        return -math.inf if name == "max" else math.inf
-    if dtype == "bool":
-        return name == "min"
-    info = np.iinfo(DTYPES[dtype])
-    return int(info.min if name == "max" else info.max)
 
 
 def reduce(
@@ -52,10 +37,32 @@ def reduce(
                 next(kept)
         else:
             index.append(ix(next(kept)))
-    element = value(ctx.read(x, index))
-    result = finish(Acc(element.dtype))
-    output = ctx.tensor(result.dtype, shape)
+    element = value(cast(ctx.read(x, index), _wide(x.dtype)))
+    result = cast(finish(Acc(element.dtype)), x.dtype)
+    output = ctx.tensor(x.dtype, shape)
     return ctx.add(Reduce(output, out, result, name, tuple(over.values()), element))
+
+
+def _wide(dtype: str) -> str:
+    """What sums of a dtype are kept in."""
+    return "f32" if dtype == "f16" else dtype
+
+
+def summed(
+    ctx: Context,
+    output: Tensor,
+    axes: tuple[Var, ...],
+    finish: Value,
+    over: tuple[Var, ...],
+    a: Value,
+    b: Value,
+) -> Operand:
+    """output[axes] = finish(sum over `over` of a * b)."""
+    dtype = a.dtype
+    wide = _wide(dtype)
+    value = op("mul", cast(a, wide), cast(b, wide))
+    done = rewrite(finish, lambda node: cast(Acc(wide), dtype) if isinstance(node, Acc) else None)
+    return ctx.add(Reduce(output, axes, done, "add", over, value))
 
 
 _PLAIN = {"ReduceSum": "add", "ReduceProd": "mul", "ReduceMax": "max", "ReduceMin": "min"}
@@ -143,6 +150,8 @@ def spatial(
         return strides, dilations, list(zip(flat[:n], flat[n:], strict=True))
     if mode == "VALID":
         return strides, dilations, [(0, 0)] * n
+    if mode not in ("SAME_UPPER", "SAME_LOWER"):
+        raise node.unsupported(f"auto_pad={mode}", "use SAME_UPPER, SAME_LOWER, VALID or pads")
     pads = []
     for d, k, s, step in zip(x.shape[2:], kernel, strides, dilations, strict=True):
         if s == 1:
@@ -163,10 +172,7 @@ def window_size(d: Ix, k: int, s: int, step: int, pads: tuple[int, int], ceil: b
     span = d + (pads[0] + pads[1] - (k - 1) * step - 1)
     if not ceil:
         return span // s + 1
-    count = span.ceildiv(s) + 1
-    if count.is_const and (count.value - 1) * s >= (d + pads[0]).value:
-        count = count - 1
-    return count
+    return minimum(span.ceildiv(s), (d + pads[0] - 1) // s) + 1
 
 
 @lowers("MaxPool", "AveragePool", "LpPool")
@@ -196,18 +202,11 @@ def pool(ctx: Context, node: Node) -> Operand:
         for test in (Op("ge", (Index(i), Const(0, "i64")), "bool"), Op("lt", (Index(i), Index(d)), "bool")):
             inside = test if inside == Const(True, "bool") else Op("and", (inside, test), "bool")
         index.append(i)
-    plain = (
-        all(i.lower() is not None and i.lower() >= 0 for i in at)
-        and not ceil
-        and all(  # type: ignore[operator]
-            (i - d).upper() is not None and (i - d).upper() < 0
-            for i, d in zip(at, x.shape[2:], strict=True)  # type: ignore[operator]
-        )
-    )
+    plain = not ceil and all(nonnegative(i) and less(i, d) for i, d in zip(at, x.shape[2:], strict=True))
     element = ctx.read(x, index)
     if node.operator == "MaxPool":
-        neutral = Const(identity_of("max", x.dtype), x.dtype)
-        value: Value = element if plain else Select(inside, element, neutral)
+        lowest = Const(neutral("max", x.dtype), x.dtype)
+        value: Value = element if plain else Select(inside, element, lowest)
         return ctx.add(Reduce(output, out, Acc(x.dtype), "max", taps, value))
     p = node.get("p", 2)
     if node.operator == "LpPool":
@@ -249,7 +248,17 @@ def row(
     epsilon: float = 0.0,
     finish: Callable[[tuple[Var, ...]], Value] | None = None,
 ) -> Operand:
-    """A softmax or normalisation along axes."""
+    """A softmax or normalisation along axes; of halves in float."""
+    wide = _wide(x.dtype)
+    if wide != x.dtype:
+        normal = row(ctx, ctx.map(x.shape, wide, lambda i: cast(ctx.read(x, i), wide)), axes, kind, epsilon)
+
+        def narrow(i: tuple[Var, ...]) -> Value:
+            result = cast(ctx.read(normal, i), x.dtype)
+            done = finish(i) if finish else Acc(x.dtype)
+            return rewrite(done, lambda node: result if isinstance(node, Acc) else None)
+
+        return ctx.map(x.shape, x.dtype, narrow)
     out = ctx.axes(x.shape)
     output = ctx.tensor(x.dtype, x.shape)
     done = finish(out) if finish else Acc(x.dtype)

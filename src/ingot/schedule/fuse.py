@@ -228,6 +228,8 @@ def _matching_axes(producer: Operation, consumer: Map) -> dict[Var, Ix] | None:
         return None
     if isinstance(producer, Dense | MatMul | Row) and producer.output.shape != consumer.output.shape:
         return None
+    if isinstance(producer, Row) and producer.output.dtype != consumer.output.dtype:
+        return None
     if len(index) == len(consumer.axes) and producer.output.shape == consumer.output.shape:
         index = tuple(map(ix, consumer.axes))
     return dict(zip(producer.axes, index, strict=True))

@@ -7,10 +7,13 @@ take part by their shape only. Counts the values whose shape it learned. Runs on
 from __future__ import annotations
 
 import logging
+import math
 
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
+from ingot.errors import IngotError
+from ingot.frontends.check import MAX_ELEMENTS
 from ingot.graph import edit
 
 
@@ -25,7 +28,28 @@ def apply(model: ir.Model) -> int:
     return sum(value.shape is not None and value.shape != shape for value, shape in recorded.items())
 
 
+_FILLERS = {"ConstantOfShape": 0, "Expand": 1}
+
+
+def _refuse_huge(model: ir.Model) -> None:
+    """ONNX's inference computes small-looking shape arithmetic by value, and would fill memory with a huge one."""
+    for node in edit.nodes(model):
+        at = _FILLERS.get(node.op_type)
+        shape = node.inputs[at] if at is not None and len(node.inputs) > at else None
+        if shape is None or shape.const_value is None or shape.const_value.size > 64:
+            continue
+        elements = math.prod(int(d) for d in shape.const_value.numpy().reshape(-1))
+        if elements > MAX_ELEMENTS:
+            raise IngotError(
+                "model-too-large",
+                f"{node.op_type} makes {elements:,} elements, more than {MAX_ELEMENTS:,}",
+                where=node.name or node.op_type,
+                remedy="check the shapes in the file, or give smaller ones",
+            )
+
+
 def _infer(model: ir.Model) -> None:
+    _refuse_huge(model)
     logger = logging.getLogger("onnx_ir.passes.common.shape_inference")
     was, logger.disabled = logger.disabled, True
     try:

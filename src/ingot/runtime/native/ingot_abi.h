@@ -38,7 +38,10 @@ typedef struct ingot_frame {
     int32_t threads;
 } ingot_frame;
 
-/* arena_bytes: -1 on overflow; it must not shrink when a symbol grows.
+/* What arena_bytes gives for symbols that would make a tensor inside the model of negative size. */
+#define INGOT_ARENA_NEGATIVE (-2)
+
+/* arena_bytes: -1 on overflow; otherwise it must not shrink when a symbol grows.
  * output_dims: the dimensions of all outputs, one output after another.
  * run: INGOT_OK or a negative ingot_status.
  * bound_symbols: NULL when every symbol is a dimension of some input. Otherwise it fills the upper bound of each

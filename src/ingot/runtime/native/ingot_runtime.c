@@ -401,6 +401,8 @@ static int32_t arena_size(const ingot_model *model, const int64_t *bounds, int64
     }
     if (desc->bound_symbols) desc->bound_symbols(all);
     const int64_t bytes = desc->arena_bytes(all);
+    if (bytes == INGOT_ARENA_NEGATIVE)
+        return fail(INGOT_E_SHAPE, "%s: for these sizes a tensor inside the model has a negative size", desc->name);
     if (bytes < 0 || (uint64_t)bytes > SIZE_MAX / 2)
         return fail(INGOT_E_OVERFLOW, "%s: the working memory for these bounds overflows", desc->name);
     *arena = (size_t)bytes;
@@ -545,6 +547,8 @@ static int32_t bind_symbols(ingot_context *context) {
         return INGOT_OK;
     }
     const int64_t arena = desc->arena_bytes(scratch);
+    if (arena == INGOT_ARENA_NEGATIVE)
+        return fail(INGOT_E_SHAPE, "%s: for these sizes a tensor inside the model has a negative size", desc->name);
     if (arena < 0) return fail(INGOT_E_OVERFLOW, "%s: the working memory for these shapes overflows", desc->name);
     if ((uint64_t)arena > context->arena_bytes)
         return fail(INGOT_E_CAPACITY, "these shapes take %lld bytes to work in, the context has %zu",
