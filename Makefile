@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 NAMES ?=
+OPTIONS ?=
 
 .PHONY: setup demo test test-all lint bench clean
 
@@ -24,8 +25,8 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup
-	$(BIN)/python bench/bench.py $(NAMES)
+bench: .venv/bench.stamp
+	$(BIN)/python bench/bench.py $(if $(NAMES),--models $(NAMES)) $(OPTIONS)
 
 clean:
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -37,6 +38,10 @@ clean:
 .venv/setup.stamp: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch .venv/setup.stamp .venv/demo.stamp
+
+.venv/bench.stamp: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	touch $@
 
 .venv/demo.stamp: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable . 'onnxruntime>=1.22,<2'

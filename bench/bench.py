@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import catalogue
+import charts
 import marks
-import render
+import tables
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -118,11 +119,17 @@ def merged(path: Path, models: dict[str, Any], options: argparse.Namespace) -> d
         model["times"] = {**kept.get(name, {}).get("times", {}), **model["times"]}
         kept[name] = model
     order = [*catalogue.KNOWN, *kept]
+    held = HELD.get(options.target, {})
     peers = {
         name: {
             "version": PEERS[name].version,
             "library_bytes": PEERS[name].library_bytes,
-            "settings": PEERS[name].settings.format(threads="N"),
+            "settings": ", ".join(
+                [
+                    PEERS[name].settings.format(threads="N"),
+                    *(f"{key}={value}" for key, value in held.get(name, {}).items()),
+                ]
+            ),
         }
         for name in options.against
     }
@@ -137,7 +144,7 @@ def merged(path: Path, models: dict[str, Any], options: argparse.Namespace) -> d
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "--models", metavar="A,B@8", help="models, with a batch after @ (default: all at batch 1)"
+        "--models", nargs="+", metavar="A,B@8", help="models, with a batch after @ (default: all at batch 1)"
     )
     parser.add_argument("--threads", default="1,2", help="numbers of threads, each a run of its own")
     parser.add_argument("--against", help="other runtimes (default: all that are installed)")
@@ -148,7 +155,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cold", action="store_true", help="compile with an empty cache")
     parser.add_argument("--output", type=Path, help="folder of the results (default: bench/results)")
     options = parser.parse_args()
-    options.models = options.models.split(",") if options.models else list(catalogue.NAMES)
+    words = [name for word in options.models or () for name in word.split(",") if name]
+    options.models = words or list(catalogue.NAMES)
     if unknown := [name for name in options.models if not catalogue.known(name)]:
         parser.error(f"no model {', '.join(unknown)}; there are {', '.join(catalogue.KNOWN)}")
     if not all(word.isdecimal() and int(word) > 0 for word in options.threads.split(",")):
@@ -161,7 +169,7 @@ def parse() -> argparse.Namespace:
         options.against = [name for name in options.against.split(",") if require_peer(name)]
     if options.target in HELD and options.target != resolve("native").name:
         options.against = [name for name in options.against if name in HELD[options.target]]
-    options.seconds, options.starts = (0.2, 1) if options.quick else (1.5, 3)
+    options.seconds, options.starts = (0.2, 1) if options.quick else (1.0, 3)
     options.output = options.output or ROOT / ("build/bench" if options.quick else "bench/results")
     return options
 
@@ -185,7 +193,7 @@ def main() -> int:
                     console.print(f"{name}: left out, its file is not here")
                 else:
                     models[name] = model
-                    console.print(render.line(name, model), markup=False, highlight=False)
+                    console.print(tables.line(name, model), markup=False, highlight=False)
             progress.advance(task)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / f"f32-{options.target}.json"
@@ -196,15 +204,15 @@ def main() -> int:
             failed = True
             console.print(f"{name}: {mark}", style="red", markup=False, highlight=False)
     if set(models) >= set(catalogue.NAMES) and 1 in options.threads:
-        mean = marks.geometric_mean(render.ratios(results, "1"))
+        mean = tables.mean(tables.ratios(results, "1"))
         if mean < marks.MEAN:
             failed = True
             console.print(f"the mean ratio is {mean:.2f}, wanted {marks.MEAN}", style="red", highlight=False)
     path.write_text(json.dumps(results, indent=1) + "\n")
     suffix = "" if options.target == resolve("native").name else f"-{options.target}"
-    for file, text in render.files(results).items():
-        stem, _, ending = file.partition(".")
-        (options.output / f"{stem}{suffix}.{ending}").write_text(text)
+    (options.output / f"table{suffix}.md").write_text(tables.table(results))
+    (options.output / f"ratios{suffix}.svg").write_text(charts.ratio_chart(results))
+    (options.output / f"roofline{suffix}.svg").write_text(charts.roofline(results))
     console.print(f"written: {path} and what is drawn from it", highlight=False)
     return 1 if failed else 0
 

@@ -28,7 +28,7 @@ NOT_SLOWER = 0.97
 """Of two threads for the other models: 1, but for noise."""
 
 STARTS: dict[str, float] = {"resnet50": 0.025, "squeezenet": 0.005}
-"""Most seconds from loading to the first result."""
+"""Most seconds from loading to the first result, beyond what a later run takes."""
 
 COMPILES: dict[str, float] = {"resnet50": 30.0, "mobilenetv2": 30.0, "squeezenet": 15.0}
 """Most seconds of a compilation with an empty cache on two cores."""
@@ -50,9 +50,11 @@ def missed(name: str, model: Mapping[str, Any], target: str, cold: bool) -> list
         speed_up, least = one["ingot"]["median"] / two["ingot"]["median"], SPEED_UPS.get(base, NOT_SLOWER)
         if speed_up < least:
             found.append(f"{speed_up:.2f} x on two threads, wanted {least}")
-    starting = model["start"].get("ingot", {}).get("start")
-    if starting is not None and not batch and starting > STARTS.get(base, math.inf):
-        found.append(f"starts in {starting * 1e3:.1f} ms, wanted {STARTS[base] * 1e3:.0f}")
+    start = model["start"].get("ingot")
+    if one and start and not batch:
+        extra = start["start"] - one["ingot"]["median"]
+        if extra > STARTS.get(base, math.inf):
+            found.append(f"starts in {extra * 1e3:.1f} ms and a run, wanted {STARTS[base] * 1e3:.0f}")
     build = model["build"]
     if cold and build["compile_seconds"] > COMPILES.get(base, math.inf):
         found.append(f"compiles in {build['compile_seconds']:.1f} s, wanted {COMPILES[base]:.0f}")
@@ -63,8 +65,3 @@ def missed(name: str, model: Mapping[str, Any], target: str, cold: bool) -> list
             f"arena {build['arena_bytes'] / build['arena_lower_bound']:.2f} x its bound, wanted {ARENA}"
         )
     return found
-
-
-def geometric_mean(ratios: list[float]) -> float:
-    """1 where there are none."""
-    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else 1.0

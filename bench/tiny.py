@@ -6,10 +6,11 @@ The ONNX model computes what the file does, in float32, from inputs of the same 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.interpreter import Interpreter, OpResolverType  # type: ignore[import-untyped]
 from onnx import TensorProto, helper, numpy_helper
 
 
@@ -25,7 +26,7 @@ def convert(source: Path, target: Path) -> None:
         constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def node(kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(kind, inputs, [output], f"{kind}_{output}", **attributes))
         return output
 

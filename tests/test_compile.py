@@ -401,7 +401,13 @@ def test_a_reshape_that_does_not_fit(declared: str, rows: int, target: list[int]
     )
     with pytest.raises(IngotError) as caught:
         ingot.load(ingot.compile(model)).run(None, {"x": normal(rows, 4)})
-    assert caught.value.code in ("model-invalid", "unsupported", "input-shape", "run-failed", "shape-mismatch")
+    assert caught.value.code in (
+        "model-invalid",
+        "unsupported",
+        "input-shape",
+        "run-failed",
+        "shape-mismatch",
+    )
 
 
 def test_indices_out_of_range() -> None:

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
+from small import normal, parse
+from typer.testing import CliRunner
 
+import ingot
+from ingot.cli import app
 from ingot.errors import IngotError
-from ingot.report import doctor
-from ingot.report.bench import BenchReport, Timing, _difference, interleave
+from ingot.report import doctor, peers
+from ingot.report.bench import BenchReport, Timing, _difference, bench, interleave
 from ingot.report.build import parse_bytes
 from ingot.report.inference import best_classes, save_outputs
 from ingot.report.inputs import bind_symbols, make_inputs, parse_inputs, parse_shapes
-from ingot.report.peak import peak_flops, read_bandwidth
+from ingot.report.peak import MEMORY, bandwidth_size, peak_flops, read_bandwidth
+from ingot.report.peers import PEERS, Job, Peer, open_peer, ready_peer
 from ingot.report.pictures import PRESETS, Preprocess, for_input, load_picture, preprocess_of
+from ingot.report.profile import profile
 from ingot.runtime.ports import Port
 from ingot.target import native
-from ingot.testing import EXACT, assert_close
+from ingot.testing import CLOSE, EXACT, assert_close, data_root, reference
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -297,6 +313,13 @@ def test_numbers_of_bytes(text: str, count: int) -> None:
 def test_a_peak_is_measured() -> None:
     assert peak_flops(native().name) > 1e8
     assert read_bandwidth(native().name) > 1e8
+    assert read_bandwidth(native().name, 2, bandwidth_size(100_000)) > 1e8
+    assert [bandwidth_size(n) for n in (0, 1 << 20, (1 << 20) + 1, 1 << 40)] == [
+        1 << 14,
+        1 << 20,
+        1 << 21,
+        MEMORY,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -324,3 +347,276 @@ def test_a_peak_is_measured() -> None:
 def test_quotas(files: dict[str, str], quota: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_read", lambda path: files.get(str(path), ""))
     assert doctor.cpu_quota() == quota
+
+
+def network(width: int = 24) -> onnx.ModelProto:
+    """[1,3,17,17] -> [1,10]: a convolution, a depthwise one, pooling, a product."""
+    text = f"""net (float[N, 3, 17, 17] x) => (float[N, 10] y) {{
+        a = Conv <pads = [1, 1, 1, 1]> (x, w0, b0)
+        b = Relu(a)
+        c = Conv <group = {width}, pads = [1, 1, 1, 1]> (b, w1)
+        d = GlobalAveragePool(c)
+        e = Flatten(d)
+        y = Gemm(e, w2, b2)
+    }}"""
+    weights = {"w0": normal(width, 3, 3, 3), "b0": normal(width), "w1": normal(width, 1, 3, 3)}
+    return parse(text, weights | {"w2": normal(width, 10), "b2": normal(10)})
+
+
+def test_a_profile_lists_every_kernel_and_sums_to_the_run() -> None:
+    model = network(64)
+    found = profile(model, shapes={"x": (1, 3, 17, 17)}, runs=30)
+    package = ingot.compile(model, shapes={"x": (1, 3, 17, 17)})
+    assert {k.name for k in found.kernels} == {k["name"] for k in package.manifest["kernels"]}
+    total = sum(k.seconds for k in found.kernels)
+    assert 0.2 * found.seconds < total < 1.2 * found.seconds
+    assert sum(found.kinds.values()) == pytest.approx(total)
+    assert [k.seconds for k in found.kernels] == sorted((k.seconds for k in found.kernels), reverse=True)
+    assert sum(k.calls for k in found.kernels) == sum(k["calls"] for k in package.manifest["kernels"])
+    assert all(k.nodes and k.flops is not None and k.bytes for k in found.kernels)
+    direct = 17 * 17 * 64 * 27 + 17 * 17 * 64 * 9 + 64 * 10
+    assert package.manifest["macs"] == direct
+    assert 2 * direct <= sum(k.flops or 0 for k in found.kernels) < 3 * direct
+    json.dumps(found.to_dict())
+
+
+def test_a_profile_counts_for_the_sizes_that_ran() -> None:
+    one, three = (profile(network(), shapes={"x": (n, 3, 17, 17)}, runs=5) for n in (1, 3))
+    assert sum(k.flops or 0 for k in three.kernels) == 3 * sum(k.flops or 0 for k in one.kernels)
+    symbolic = profile(network(), inputs={"x": normal(3, 3, 17, 17)}, runs=5)
+    assert sum(k.flops or 0 for k in symbolic.kernels) == sum(k.flops or 0 for k in three.kernels)
+
+
+def test_winograd_counts_as_it_computes_and_as_the_model_says() -> None:
+    text = (
+        "net (float[1, 64, 28, 28] x) => (float[1, 64, 28, 28] y) { y = Conv <pads = [1, 1, 1, 1]> (x, w) }"
+    )
+    model = parse(text, {"w": normal(64, 64, 3, 3)})
+    package = ingot.compile(model, target="avx2", emit="source", profile=True)
+    assert "winograd" in " ".join(name for name, _ in package.report["steps"])
+    assert package.manifest["macs"] == 28 * 28 * 64 * 64 * 9
+    found = profile(model, runs=5)
+    products = [k for k in found.kernels if k.kind == "dense"]
+    assert sum(k.flops or 0 for k in products) < 2 * package.manifest["macs"]
+
+
+def test_only_a_profile_has_clocks() -> None:
+    plain, timed = (ingot.compile(network(), emit="source", profile=on) for on in (False, True))
+    assert plain.files["net.c"] != timed.files["net.c"]
+    assert b"clock" not in plain.files["net.c"]
+    assert {**plain.files, "net.c": b""} == {**timed.files, "net.c": b""}
+    assert plain.manifest == timed.manifest
+    assert code_of(profile, plain) == "option-invalid"
+
+
+def test_the_command_shows_a_profile(tmp_path: Path) -> None:
+    onnx.save(network(), tmp_path / "net.onnx")
+    words = ["bench", str(tmp_path / "net.onnx"), "--profile", "--runs", "5"]
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "160", "TERM": "dumb"})
+    assert result.exit_code == 0, result.output
+    assert "GFLOP/s" in result.output
+    assert "in kernels: " in result.output
+    told = json.loads(CliRunner().invoke(app, [*words, "--json", "-"]).stdout)
+    assert told["kernels"][0]["seconds"] > 0
+    refused = CliRunner().invoke(app, [*words, "--against", "onnxruntime"])
+    assert (refused.exit_code, "option-invalid" in refused.output) == (2, True)
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Adds a peer: its name and what opens a job."""
+
+    def add(name: str, opens: Callable[..., Any], module: str = "json") -> None:
+        peer = Peer((module,), "threads {threads}", lambda job: job.model, opens)
+        monkeypatch.setitem(PEERS, name, peer)
+
+    return add
+
+
+def test_a_peer_that_is_missing_names_the_extra(fakes: Any) -> None:
+    fakes("ghost", lambda job: None, module="no_such_module")
+    with pytest.raises(IngotError, match=r"ingot\[bench\]") as caught:
+        bench(network(), ["ghost"], shapes={"x": (1, 3, 17, 17)})
+    assert caught.value.code == "peer-missing"
+    assert code_of(bench, network(), ["abacus"]) == "peer-missing"
+
+
+def test_peers_that_refuse_or_differ_are_named_and_not_timed(fakes: Any) -> None:
+    def same(job: Job) -> Any:
+        return lambda: reference(job.model, dict(job.feed))
+
+    def refuse(job: Job) -> Any:
+        os.write(1, b"nine lines of banner\n")
+        raise ValueError("no such layer")
+
+    def fail(job: Job) -> Any:
+        return lambda: [][0]
+
+    fakes("twin", same)
+    fakes("odd", lambda job: lambda: [y + 1 for y in same(job)()])
+    fakes("picky", refuse)
+    fakes("broken", fail)
+    names = ["twin", "odd", "picky", "broken"]
+    report = bench(network(), names, shapes={"x": (1, 3, 17, 17)}, runs=10, threads=2)
+    assert list(report.peers) == list(report.ratios) == ["twin"]
+    assert report.best == "twin"
+    assert report.settings["twin"] == "threads 2"
+    assert set(report.skipped) == {"odd", "picky", "broken"}
+    assert "disagree" in report.skipped["odd"]
+    assert "no such layer; nine lines" in report.skipped["picky"]
+    json.dumps(report.to_dict())
+    assert code_of(bench, network(), ["odd", "picky"], shapes={"x": (1, 3, 17, 17)}) == "outputs-differ"
+    alone = bench(network(), ["picky"], shapes={"x": (1, 3, 17, 17)}, runs=10)
+    assert (alone.peers, alone.best, alone.to_dict()["ratio"]) == ({}, None, None)
+
+
+@pytest.mark.parametrize("name", [name for name in PEERS if name != "litert"])
+def test_what_a_peer_computes(name: str) -> None:
+    peer = PEERS[name]
+    if not peer.installed:
+        pytest.skip(f"{name} is not installed: pip install 'ingot[{peer.extra}]'")
+    model = network()
+    (expected,) = reference(model, {"x": normal(1, 3, 17, 17)})
+    job = Job(peers.model_file(model), {"x": normal(1, 3, 17, 17)}, {"y": (1, 10)}, 1)
+    ready = ready_peer(name, job)
+    assert ready_peer(name, job) == ready
+    run = open_peer(name, ready)
+    for _ in range(2):
+        (actual,) = run()
+        assert_close(np.array(actual), expected, CLOSE, reduction=1000)
+    assert peer.version
+    assert peer.library_bytes > 1 << 20
+
+
+def test_litert_takes_its_own_files_alone() -> None:
+    peer = PEERS["litert"]
+    if not peer.installed:
+        pytest.skip(f"litert is not installed: pip install 'ingot[{peer.extra}]'")
+    job = Job(peers.model_file(network()), {"x": normal(1, 3, 17, 17)}, {"y": (1, 10)})
+    assert code_of(ready_peer, "litert", job) == "peer-missing"
+
+
+def scripts(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module of bench/."""
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    return importlib.import_module(name)
+
+
+def a_result() -> dict[str, Any]:
+    """Two models, one of them on two threads, one peer that differs from one of them."""
+
+    def report(
+        threads: int, ours: float, theirs: dict[str, float], skipped: dict[str, str]
+    ) -> dict[str, Any]:
+        return BenchReport(
+            "net", "avx2", threads, {"x": [1]}, Timing(ours, ours, 2 * ours, 9),
+            {name: Timing(t, t, t, 9) for name, t in theirs.items()}, dict.fromkeys(theirs, 0.0),
+            10**6, 100e9, 30e9, 10**5, 90e9, {}, {}, skipped,
+        ).to_dict()  # fmt: skip
+
+    start = {
+        "import": 0.1,
+        "load": 0.001,
+        "first": 0.001,
+        "start": 0.002,
+        "peak_bytes": 3 << 20,
+        "base_bytes": 1 << 20,
+    }
+    build = {
+        "library_bytes": 50_000, "weights_bytes": 1 << 20, "arena_bytes": 2000, "arena_lower_bound": 1900,
+        "compile_seconds": 1.0,
+    }  # fmt: skip
+    differs = {"slow": "ingot and slow disagree: one | of them"}
+    quick, slow = {"fast": 3e-5, "slow": 8e-5}, {"fast": 6e-5}
+    models = {
+        "mnist": {
+            "build": build,
+            "start": {"ingot": start, "fast": start},
+            "times": {"1": report(1, 2e-5, quick, {}), "2": report(2, 1e-5, quick, {})},
+        },
+        "a<b": {"build": build, "start": {"ingot": start}, "times": {"1": report(1, 3e-5, slow, differs)}},
+    }
+    about = {"version": "1.0", "library_bytes": 5 << 20, "settings": "threads N"}
+    return {
+        "version": "0.1.0",
+        "machine": {"cpu": "a processor", "cores": 2, "target": "avx2", "system": "Linux x86_64"},
+        "peers": {"fast": about, "slow": about},
+        "models": models,
+    }
+
+
+def test_results_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = scripts("tables", monkeypatch)
+    text = tables.table(a_result())
+    assert "| mnist | 20.0 µs (20.0 µs – 40.0 µs) | **1.50** | **30.0 µs** | 80.0 µs | 100.0 | 100% |" in text
+    assert "| a<b | 30.0 µs (30.0 µs – 60.0 µs) | **2.00** | **60.0 µs** | differs | 66.7 | 67% |" in text
+    assert "Geometric mean of the ratios: 1.73." in text
+    assert "| mnist | 2.00 ms | 2.00 ms | – |" in text
+    assert "| mnist | 49 KiB | 1.0 MiB | 2 KiB | 3.0 MiB | 3.0 MiB | – |" in text
+    assert "- a<b: ingot and slow disagree" in text
+    rows = [row for row in text.splitlines() if row.startswith("|")]
+    assert all(row.endswith("|") for row in rows)
+    assert tables.line("mnist", a_result()["models"]["mnist"]).endswith("3.00 x fast; starts in 2.00 ms")
+
+
+def test_results_as_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    charts = scripts("charts", monkeypatch)
+    empty = {**a_result(), "models": {}}
+    for draw in (charts.ratio_chart, charts.roofline):
+        root = ElementTree.fromstring(draw(a_result()))
+        words = " ".join("".join(t.itertext()) for t in root.iter() if t.tag.endswith("}text"))
+        assert {"mnist", "a<b"} <= set(words.split())
+        ElementTree.fromstring(draw(empty))
+    bars = [
+        r for r in ElementTree.fromstring(charts.ratio_chart(a_result())).iter() if r.tag.endswith("}rect")
+    ]
+    widths = sorted(float(bar.attrib["width"]) for bar in bars if bar.attrib.get("height") == "11")
+    assert widths[1] / widths[0] == pytest.approx(2 / 1.5, rel=0.01)
+
+
+def test_marks_that_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    marks, catalogue = scripts("marks", monkeypatch), scripts("catalogue", monkeypatch)
+    assert set(marks.RATIOS) == set(catalogue.NAMES)
+    assert set(catalogue.NAMES) <= set(catalogue.KNOWN)
+    assert [catalogue.known(n) for n in ("mnist", "mnist@8", "mnist@", "mnist@x", "nist")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    model = a_result()["models"]["mnist"]
+    assert marks.missed("mnist", model, "avx512", False) == ["1.50 x fast, wanted 2.0"]
+    assert marks.missed("mnist", model, "avx2", False) == []
+    model["build"] |= {"library_bytes": 1 << 21, "arena_bytes": 9999}
+    assert len(marks.missed("mnist", model, "avx2", False)) == 2
+
+
+@pytest.mark.skipif(data_root() is None, reason="the real models are not here")
+def test_the_bench_runs_and_adds_to_its_results(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(ROOT / "bench/bench.py"),
+        "--quick",
+        "--threads",
+        "1",
+        "--output",
+        str(tmp_path),
+    ]
+    for name in ("mnist", "stories260k_1"):
+        words = ["--models", name, "--against", "onnxruntime"]
+        done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=300)
+        assert done.returncode in (0, 1), done.stderr
+        assert f"{name}: 1 thread" in done.stdout, done.stdout + done.stderr
+    results = json.loads((tmp_path / f"f32-{native().name}.json").read_text())
+    assert set(results["models"]) == {"mnist", "stories260k_1"}
+    report = results["models"]["mnist"]["times"]["1"]
+    assert report["best"] == "onnxruntime"
+    assert report["ingot"]["p10"] <= report["ingot"]["median"] <= report["ingot"]["p90"]
+    assert results["models"]["mnist"]["start"]["ingot"]["peak_bytes"] > 1 << 20
+    assert {f.name for f in tmp_path.iterdir()} == {
+        f"f32-{native().name}.json",
+        "table.md",
+        "ratios.svg",
+        "roofline.svg",
+    }

@@ -16,6 +16,7 @@ from ingot.ir.index import evaluate
 from ingot.ir.interpret import interpret
 from ingot.ir.nodes import DTYPES
 from ingot.ir.program import Operation, Program, Tensor
+from ingot.ir.verify import verify_kernel
 from ingot.kernels.builder import Built, Packed
 from ingot.schedule.layout import Layout
 from ingot.target import resolve
@@ -39,6 +40,8 @@ def interpret_model(
     optimize(graph, () if optimise else RULES.keys() - {"inline_functions", "lift_constants"})
     program, layouts, scheduled = schedule(graph, "model", resolve(target))
     steps = [(step.operation, step.built) for step in scheduled]
+    for _, built in steps:
+        verify_kernel(built.kernel)
     return lambda feed: _interpret(program, layouts, steps, feed)
 
 

@@ -14,7 +14,14 @@ CHANNELS = (1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33)
 
 
 def conv(
-    name: str, x: str, w: tuple[int, ...], attributes: str = "", *, bias: bool = True, operator: str = "Conv", **how: Any
+    name: str,
+    x: str,
+    w: tuple[int, ...],
+    attributes: str = "",
+    *,
+    bias: bool = True,
+    operator: str = "Conv",
+    **how: Any,
 ) -> Case:
     """A convolution with constant weights `w`."""
     constants = {"w": weights(f"w{name}", *w, whole=True)}
@@ -146,7 +153,13 @@ TRANSPOSED = [
 
 def product(name: str, a: str, b: str, **how: Any) -> Case:
     """Both operands computed."""
-    return case(f"matmul_{name}", f"float{a} a, float{b} b", "y = MatMul(a, b)", whole=True, **{"level": ulp(0), **how})
+    return case(
+        f"matmul_{name}",
+        f"float{a} a, float{b} b",
+        "y = MatMul(a, b)",
+        whole=True,
+        **{"level": ulp(0), **how},
+    )
 
 
 def weighted(name: str, x: str, w: tuple[int, ...], **how: Any) -> Case:
@@ -192,6 +205,9 @@ MATMUL = [
         case(f"matmul_{t}", f"{t}[3,4] a, {t}[4,5] b", "y = MatMul(a, b)", f"{t}[] y", whole=True, level=ulp(0))
         for t in ("double", "int32", "int64", "uint32", "float16")
     ),
+    case("matmul_half_beyond_its_precision", "float16[1,3000] x", "y = MatMul(x, w)", "float16[] y", level=ulp(0),
+         constants={"w": np.ones((3000, 1), np.float16)}, feed={"x": np.ones((1, 3000), np.float16)},
+         expected=([np.array([[3000]], np.float16)],)),
     *(weighted(f"constant_features_{k}", "3,5", (5, k)) for k in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65)),
     *(weighted(f"constant_steps_{k}", f"2,{k}", (k, 9)) for k in (1, 2, 7, 16, 64, 65)),
     *(weighted(f"constant_rows_{m}", f"{m},4", (4, 17)) for m in (1, 2, 5, 13, 14, 15, 29)),
@@ -211,12 +227,16 @@ MATMUL = [
 ]  # fmt: skip
 
 
-def gemm(name: str, a: str, b: tuple[int, ...], attributes: str, c: tuple[int, ...] | None = None, **how: Any) -> Case:
+def gemm(
+    name: str, a: str, b: tuple[int, ...], attributes: str, c: tuple[int, ...] | None = None, **how: Any
+) -> Case:
     constants = {"b": weights(f"b{name}", *b, whole=True)}
     if c is not None:
         constants["c"] = weights(f"c{name}", *c, whole=True)
     text = f"y = Gemm{'<' + attributes + '>' if attributes else ''}(a, b{'' if c is None else ', c'})"
-    return case(f"gemm_{name}", f"float[{a}] a", text, constants=constants, whole=True, **{"level": ulp(0), **how})
+    return case(
+        f"gemm_{name}", f"float[{a}] a", text, constants=constants, whole=True, **{"level": ulp(0), **how}
+    )
 
 
 GEMM = [

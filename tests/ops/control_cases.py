@@ -15,7 +15,14 @@ YES, NO = np.array(True), np.array(False)
 def branches(name: str, inputs: str, body: str, outputs: str = "float[] y", **how: Any) -> list[Case]:
     """The case twice, with the input `c` true and false."""
     return [
-        case(f"if_{name}_{label}", f"bool c, {inputs}", body, outputs, feed={"c": value}, **{"level": ulp(0), **how})
+        case(
+            f"if_{name}_{label}",
+            f"bool c, {inputs}",
+            body,
+            outputs,
+            feed={"c": value},
+            **{"level": ulp(0), **how},
+        )
         for label, value in (("yes", YES), ("no", NO))
     ]
 

@@ -26,7 +26,9 @@ def unary(
     label = "_".join([operator.lower(), *(f"{a.split('=')[0]}" for a in attributes.split(",") if a)])
     text = f"y = {operator}<{attributes}>(x)" if attributes else f"y = {operator}(x)"
     x = spread(low, high, special=how.pop("special", True))
-    return case(how.pop("name", label), f"float[{x.size}] x", text, opset=opset, feed={"x": x}, level=level, **how)
+    return case(
+        how.pop("name", label), f"float[{x.size}] x", text, opset=opset, feed={"x": x}, level=level, **how
+    )
 
 
 UNARY = [
@@ -84,9 +86,7 @@ UNARY = [
     unary("IsInf", -3, 3, EXACT, "detect_positive=0,detect_negative=0", outputs="bool[] y"),
 ]
 
-RELU_WIDTHS = [
-    case(f"relu_{n}", f"float[{n}] x", "y = Relu(x)", level=ulp(0)) for n in WIDTHS
-] + [
+RELU_WIDTHS = [case(f"relu_{n}", f"float[{n}] x", "y = Relu(x)", level=ulp(0)) for n in WIDTHS] + [
     case(f"relu_2d_{n}", f"float[3,{n}] x", "t = Transpose(x)  y = Relu(t)", level=ulp(0)) for n in (1, 4, 17)
 ]
 
@@ -342,6 +342,10 @@ BATCH_NORM = [
         ("volume", "1,3,2,2,2", 3, "epsilon=0.1", 15),
         ("opset9", "2,4,3,3", 4, "epsilon=0.01", 9),
     )
+] + [
+    case("batchnorm_double", "double[2,3,4] x", "y = BatchNormalization<epsilon=0.001>(x, g, b, m, v)", "double[] y", reduction=4,
+         constants={"g": weights("g", 3, dtype="float64"), "b": weights("b", 3, dtype="float64"), "m": weights("m", 3, dtype="float64"),
+                    "v": np.ones(3)}),
 ]  # fmt: skip
 
 CHAINS = [

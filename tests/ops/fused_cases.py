@@ -182,7 +182,9 @@ GATES = [
          constants={"e": np.float32(1e-12)}),
 ]  # fmt: skip
 
-LINEAR = {name: weights(name, 8, 8) for name in ("wq", "wk", "wv", "wo")} | {f"b{c}": weights(f"b{c}", 8) for c in "qkvo"}
+LINEAR = {name: weights(name, 8, 8) for name in ("wq", "wk", "wv", "wo")} | {
+    f"b{c}": weights(f"b{c}", 8) for c in "qkvo"
+}
 HEADS = {"split": ints(0, 0, 2, 4), "join": ints(0, 0, 8), "scale": np.float32(0.5)}
 PROJECT = (
     "q0 = MatMul(x, wq)  q1 = Add(q0, bq)  k0 = MatMul(x, wk)  k1 = Add(k0, bk)  v0 = MatMul(x, wv)  v1 = Add(v0, bv)  "

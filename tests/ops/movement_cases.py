@@ -75,7 +75,9 @@ SQUEEZE = [
     exact("squeeze_negative", "float[1,3,1,2] x", "y = Squeeze(x, a)", constants={"a": ints(-2, 0)}),
     exact("squeeze_opset11", "float[1,3,1,2] x", "y = Squeeze<axes=[0,2]>(x)", opset=11),
     exact("squeeze_to_scalar", "float[1] x", "y = Squeeze(x)"),
-    exact("squeeze_batch_kept", "float[n,1,3] x", "y = Squeeze(x, a)", constants={"a": ints(1)}, sizes=BATCHES),
+    exact(
+        "squeeze_batch_kept", "float[n,1,3] x", "y = Squeeze(x, a)", constants={"a": ints(1)}, sizes=BATCHES
+    ),
     exact("unsqueeze_one", "float[3,2] x", "y = Unsqueeze(x, a)", constants={"a": ints(1)}),
     exact("unsqueeze_many", "float[3,2] x", "y = Unsqueeze(x, a)", constants={"a": ints(0, -1, 2)}),
     exact("unsqueeze_scalar", "float x", "y = Unsqueeze(x, a)", constants={"a": ints(0)}),
@@ -211,7 +213,9 @@ EXPAND = [
     ),
     exact("expand_scalar", "float x", "y = Expand(x, s)", constants={"s": ints(2, 9)}),
     exact("expand_int64", "int64[1,3] x", "y = Expand(x, s)", "int64[] y", constants={"s": ints(4, 3)}),
-    exact("expand_to_shape_of", "float[1,3] x, float[n,3] z", "s = Shape(z)  y = Expand(x, s)", sizes=BATCHES),
+    exact(
+        "expand_to_shape_of", "float[1,3] x, float[n,3] z", "s = Shape(z)  y = Expand(x, s)", sizes=BATCHES
+    ),
     *(
         exact(f"tile_{label}", f"float[{shape}] x", "y = Tile(x, r)", constants={"r": ints(*repeats)})
         for label, shape, repeats in (
@@ -227,7 +231,9 @@ EXPAND = [
 ]
 
 
-def pad(name: str, shape: str, pads: Sequence[int], mode: str = "constant", value: float | None = None, **how: Any) -> Case:
+def pad(
+    name: str, shape: str, pads: Sequence[int], mode: str = "constant", value: float | None = None, **how: Any
+) -> Case:
     constants = {"p": ints(*pads)} | ({} if value is None else {"v": np.float32(value)})
     return exact(f"pad_{name}", f"float[{shape}] x", f'y = Pad<mode="{mode}">(x, p{"" if value is None else ", v"})',
                  constants=constants, **how)  # fmt: skip
@@ -417,6 +423,11 @@ RESIZE = [
     case("resize_symbolic_half_pixel", "float[1,3,h,w] x", 'y = Resize<mode="nearest">(x, , s)', opset=18,
          oracle="onnxruntime", constants={"s": np.array([1, 1, 3, 3], np.float32)}, level=EXACT,
          sizes=({"h": 3, "w": 5}, {"h": 4, "w": 1})),
+    case("resize_symbolic_sizes", "float[1,3,h,w] x",
+         's = Shape(x)  t = Mul(s, m)  y = Resize<mode="nearest",coordinate_transformation_mode="asymmetric",nearest_mode="floor">(x, , , t)',
+         opset=18, constants={"m": ints(1, 1, 2, 2)}, oracle="onnxruntime", level=EXACT, sizes=({"h": 3, "w": 5}, {"h": 1, "w": 2})),
+    case("resize_double", "double[1,1,4,4] x", 'y = Resize<mode="linear">(x, , s)', "double[] y", opset=18, reduction=16,
+         constants={"s": np.array([1, 1, 2, 2], np.float32)}),
     case("resize_uint8", "uint8[1,3,4,4] x", 'y = Resize<mode="nearest">(x, , s)', "uint8[] y", opset=18, oracle="onnxruntime",
          constants={"s": np.array([1, 1, 2, 2], np.float32)}, level=EXACT),
 ]  # fmt: skip

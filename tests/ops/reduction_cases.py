@@ -71,7 +71,16 @@ SUMS = [
     ),
 ]  # fmt: skip
 
-KINDS = ("ReduceProd", "ReduceMax", "ReduceMin", "ReduceMean", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSumExp")
+KINDS = (
+    "ReduceProd",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceMean",
+    "ReduceSumSquare",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSumExp",
+)
 OTHERS = [
     *(
         reduced(op, name, shape, axes, attributes)
@@ -108,6 +117,9 @@ OTHERS = [
     case("reducemean_int32", "int32[3,5] x", "y = ReduceMean<axes=[1]>(x)", "int32[] y", opset=13, level=EXACT, oracle="onnxruntime"),
     case("reduceprod_int64", "int64[3,5] x", "y = ReduceProd<axes=[1]>(x)", "int64[] y", opset=13, level=EXACT),
     case("reducesum_double", "double[3,33] x", "y = ReduceSum(x, a)", "double[] y", constants={"a": ints(1)}, reduction=33),
+    case("reducesum_half_beyond_its_precision", "float16[5000] x", "y = ReduceSum(x)", "float16[] y", level=EXACT,
+         feed={"x": np.ones(5000, np.float16)}, expected=([np.array([5000], np.float16)],)),
+    case("reducemean_half", "float16[3,33] x", "y = ReduceMean<axes=[1]>(x)", "float16[] y", level=ulp(2)),
     case("reducemax_bool", "bool[3,9] x", "y = ReduceMax(x, a)", "bool[] y", opset=20, constants={"a": ints(1)}, level=EXACT),
     case("reducemean_of_product", "float[3,17] x, float[3,17] z", "p = Mul(x, z)  y = ReduceMean<axes=[-1]>(p)", reduction=17, scale=4.0),
     case("reducesum_then_scale", "float[2,16,5] x", "s = ReduceSum(x, a)  y = Div(x, s)", constants={"a": ints(2)}, reduction=99, scale=1e3),
@@ -140,7 +152,9 @@ ARGS = [
 ]  # fmt: skip
 
 
-def pooled(operator: str, name: str, shape: str, attributes: str, *, opset: int = 17, length: int = 16, **how: Any) -> Case:
+def pooled(
+    operator: str, name: str, shape: str, attributes: str, *, opset: int = 17, length: int = 16, **how: Any
+) -> Case:
     extra = {"level": EXACT} if operator == "MaxPool" else {"reduction": length}
     return case(f"{operator.lower()}_{name}", f"float[{shape}] x", f"y = {operator}<{attributes}>(x)", opset=opset,
                 **{"oracle": "onnxruntime", **extra, **how})  # fmt: skip
@@ -183,6 +197,8 @@ POOLS = [
            sizes=({"n": 1, "h": 5, "w": 8}, {"n": 2, "h": 1, "w": 17})),
     pooled("AveragePool", "size", "n,3,h,w", "kernel_shape=[3,3],strides=[2,2],pads=[1,1,1,1]",
            sizes=({"n": 1, "h": 5, "w": 8}, {"n": 2, "h": 1, "w": 17})),
+    pooled("MaxPool", "size_ceil", "1,3,h,w", "kernel_shape=[2,2],strides=[3,3],pads=[0,0,1,1],ceil_mode=1",
+           sizes=({"h": 3, "w": 5}, {"h": 6, "w": 7}, {"h": 9, "w": 8})),
     pooled("MaxPool", "negative_values", "1,3,4,4", "kernel_shape=[3,3],pads=[1,1,1,1]", feed={"x": -np.ones((1, 3, 4, 4), np.float32)}),
     case("maxpool_uint8", "uint8[1,3,5,5] x", "y = MaxPool<kernel_shape=[3,3],pads=[1,1,1,1]>(x)", "uint8[] y", level=EXACT,
          oracle="onnxruntime"),
@@ -239,6 +255,11 @@ SOFTMAX = [
     case("softmax_double", "double[2,9] x", "y = Softmax(x)", "double[] y", **LONG),
     case("softmax_scaled", "float[2,9] x", "a = Mul(x, c)  y = Softmax(a)", constants={"c": np.float32(0.125)}, **LONG),
     case("softmax_then_scale", "float[2,9] x", "a = Softmax(x)  y = Mul(a, c)", constants={"c": np.float32(8)}, reduction=40, scale=8.0),
+    case("softmax_half", "float16[2,33] x", "y = Softmax(x)", "float16[] y", oracle="onnxruntime", reduction=4),
+    case("softmax_then_double", "float[2,9] x", "a = Mul(x, c)  s = Softmax(a)  y = Cast<to=11>(s)", "double[] y",
+         constants={"c": np.float32(0.5)}, level=ulp(2**32)),
+    case("softmax_then_integer", "float[2,9] x", "a = Mul(x, c)  s = Softmax(a)  t = Mul(s, k)  y = Cast<to=7>(t)", "int64[] y",
+         constants={"c": np.float32(0.5), "k": np.float32(1000)}, level=EXACT),
     case("softmax_blocked", "float[1,4,3,3] x", "c = Conv(x, w)  y = Softmax<axis=1>(c)", reduction=400, scale=1.0,
          constants={"w": weights("softmax", 19, 4, 1, 1)}),
     case("softmax_written_out", "float[3,17] x",
@@ -277,6 +298,12 @@ NORMS = [
          "m = ReduceMean<axes=[-1]>(x)  d = Sub(x, m)  q = Pow(d, two)  v = ReduceMean<axes=[-1]>(q)  e = Add(v, eps)  s = Sqrt(e)  "
          "n = Div(d, s)  w = Mul(n, g)  y = Add(w, b)",
          constants={"two": np.float32(2), "eps": np.float32(1e-5), "g": weights("g", 17), "b": weights("b", 17)}, reduction=40),
+    case("layernorm_double", "double[2,9] x", "y = LayerNormalization(x, g)", "double[] y",
+         constants={"g": weights("g", 9, dtype="float64")}, reduction=40),
+    case("layernorm_half", "float16[2,9] x", "y = LayerNormalization(x, g)", "float16[] y", oracle="onnxruntime",
+         constants={"g": weights("g", 9, dtype="float16")}, reduction=4),
+    case("layernorm_then_half", "float[2,9] x", "a = Exp(x)  s = LayerNormalization(a, g)  y = Cast<to=10>(s)", "float16[] y",
+         constants={"g": weights("g", 9)}, reduction=4),
     *(
         case(f"rmsnorm_{name}", f"float[{shape}] x", f"y = RMSNormalization<{attributes}>(x, g)", opset=23, reduction=40,
              constants={"g": weights("g", *scale)})

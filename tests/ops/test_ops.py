@@ -15,7 +15,7 @@ from case import Case, Group, groups, run_interpreted
 
 from ingot.lower import lowering
 from ingot.lower.registry import REGISTRY
-from ingot.target import TARGETS, cpu_features
+from ingot.target import TARGETS, cpu_features, native
 
 TABLES = {
     "elementwise": elementwise_cases.CASES,
@@ -52,7 +52,12 @@ def operators(graph: onnx.GraphProto) -> set[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("target", TARGETS)
+def every_target(quick: str) -> list[object]:
+    """All targets as parameters; all but one are left to `make test-all`."""
+    return [pytest.param(t, marks=[] if t == quick else [pytest.mark.slow]) for t in TARGETS]
+
+
+@pytest.mark.parametrize("target", every_target("generic"))
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_interpreted(case: Case, target: str) -> None:
     case.check(run_interpreted(case, target))
@@ -63,7 +68,7 @@ def test_interpreted_without_graph_rules(case: Case) -> None:
     case.check(run_interpreted(case, "avx2", optimise=False))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", every_target(native().name))
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
 def test_compiled(group: Group, target: str) -> None:
     if not TARGETS[target].cpu_flags <= cpu_features():

@@ -126,7 +126,7 @@ def _show_times(report: BenchReport, title: str) -> None:
             ]
         )
     print_table(title, ["", "median", "p10", "p90", "runs", "speed-up", "difference"], rows)
-    for name, reason in report.skipped.items():
+    for reason in report.skipped.values():
         print(f"not timed: {reason}")
     for name in report.peers:
         print(f"{name}: {report.settings.get(name, '')}")

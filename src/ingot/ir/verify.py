@@ -1,10 +1,37 @@
-"""The rules that every program keeps, checked after fusion and, with INGOT_VERIFY=1, in tests after every stage."""
+"""The rules that every program keeps, checked after fusion and, with INGOT_VERIFY=1, in tests after every stage; and
+those of kernels, checked in tests.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ingot.errors import IngotError
-from ingot.ir.index import Var
-from ingot.ir.nodes import Acc, Read, Select, Value, value_variables, walk
+from ingot.ir.index import Ix, Var
+from ingot.ir.nodes import (
+    Acc,
+    Define,
+    For,
+    If,
+    Index,
+    Kernel,
+    Let,
+    Load,
+    Local,
+    Op,
+    Pack,
+    Pick,
+    Read,
+    Select,
+    Splat,
+    Stmt,
+    Store,
+    Value,
+    data_of,
+    value_variables,
+    walk,
+)
+from ingot.ir.ops import OPS
 from ingot.ir.program import Attention, Dense, Fill, Map, MatMul, Operation, Program, Reduce, Tensor
 
 
@@ -68,5 +95,100 @@ def _check_value(value: Value, operation: Operation) -> None:
             raise _broken(f"reads {node.tensor} with {len(node.index)} indices", operation.nodes)
         if isinstance(node, Acc) and type(operation) in (Map, Fill):
             raise _broken("an elementwise operation has no accumulator", operation.nodes)
+        if isinstance(node, Op) and len({a.dtype for a in node.args}) > 1:
+            raise _broken(f"{node.name} of {', '.join(a.dtype for a in node.args)}", operation.nodes)
         if isinstance(node, Select) and node.then.dtype != node.otherwise.dtype:
             raise _broken(f"chooses between {node.then.dtype} and {node.otherwise.dtype}", operation.nodes)
+
+
+def verify_kernel(kernel: Kernel) -> None:
+    """Raises IngotError internal where a kernel's types, lanes, names or buffers do not fit together."""
+    _Kernel(kernel).block(kernel.body, {kernel.task}, {})
+
+
+class _Kernel:
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.buffers = {b.name: b for b in kernel.buffers}
+        self.checked: set[int] = set()
+
+    def need(self, holds: bool, cause: str) -> None:
+        if not holds:
+            raise _broken(f"{self.kernel.name}: {cause}", ())
+
+    def block(self, body: Sequence[Stmt], variables: set[Var], local: dict[str, Local]) -> None:
+        """variables and local: what is defined where the block starts; what it defines ends with it."""
+        variables, local = set(variables), dict(local)
+        for s in body:
+            if isinstance(s, Define):
+                self.index(s.index, variables, local)
+                variables.add(s.var)
+            elif isinstance(s, For):
+                self.index(s.start, variables, local)
+                self.index(s.stop, variables, local)
+                self.block(s.body, variables | {s.var}, local)
+            elif isinstance(s, If):
+                self.value(s.cond, variables, local)
+                self.need((s.cond.dtype, s.cond.lanes) == ("bool", 1), "a condition is no scalar bool")
+                self.block(s.body, variables, local)
+                self.block(s.otherwise, variables, local)
+            elif isinstance(s, Store):
+                self.store(s, variables, local)
+            else:
+                self.value(s.value, variables, local)
+                if isinstance(s, Let):
+                    local[s.local.name] = s.local
+                self.need(local.get(s.local.name) == s.local, f"{s.local.name} is assigned before it is made")
+                same = (s.local.dtype, s.local.lanes) == (s.value.dtype, s.value.lanes)
+                self.need(same, f"{s.local.name} holds another type than it is given")
+
+    def store(self, s: Store, variables: set[Var], local: dict[str, Local]) -> None:
+        self.value(s.value, variables, local)
+        for index in (s.index, *([s.count] if s.count is not None else [])):
+            self.index(index, variables, local)
+        buffer = self.buffers.get(s.buffer)
+        self.need(buffer is not None and buffer.written, f"{s.buffer} is not there to be written")
+        assert buffer is not None
+        self.need(buffer.dtype == s.value.dtype, f"{s.buffer} is of {buffer.dtype}, not {s.value.dtype}")
+
+    def index(self, e: Ix, variables: set[Var], local: dict[str, Local]) -> None:
+        loose = {v for v in e.variables() - variables if v.extent is not None}
+        self.need(not loose, f"an index uses {', '.join(v.name for v in loose)}, which is not defined here")
+        for value in data_of(e):
+            self.value(value, variables, local)
+
+    def value(self, value: Value, variables: set[Var], local: dict[str, Local]) -> None:
+        for v in walk(value):
+            if isinstance(v, Local):
+                self.need(local.get(v.name) == v, f"{v.name} is not defined here, or as another type")
+            elif isinstance(v, Index):
+                self.index(v.index, variables, local)
+            elif isinstance(v, Load):
+                for index in (v.index, *([v.count] if v.count is not None else [])):
+                    self.index(index, variables, local)
+                buffer = self.buffers.get(v.buffer)
+                self.need(
+                    buffer is not None and buffer.dtype == v.dtype, f"no buffer {v.buffer} of {v.dtype}"
+                )
+            else:
+                self.types(v)
+
+    def types(self, v: Value) -> None:
+        if isinstance(v, Op):
+            types = {(a.dtype, a.lanes) for a in v.args}
+            self.need(len(types) == 1, f"{v.name} of {', '.join(f'{d}x{n}' for d, n in sorted(types))}")
+            made = "bool" if OPS[v.name].boolean else v.args[0].dtype
+            self.need(v.dtype == made, f"{v.name} of {v.args[0].dtype} does not give {v.dtype}")
+        elif isinstance(v, Select):
+            sides = (v.then.dtype, v.then.lanes), (v.otherwise.dtype, v.otherwise.lanes)
+            self.need(sides[0] == sides[1], f"a choice between {sides[0]} and {sides[1]}")
+            self.need(v.cond.dtype == "bool" and v.cond.lanes in (1, v.lanes), "a choice by no such bool")
+        elif isinstance(v, Pack):
+            self.need(len({i.dtype for i in v.items}) == 1, "a vector of several types")
+            self.need(all(i.lanes == 1 for i in v.items), "a vector of vectors")
+        elif isinstance(v, Splat):
+            self.need(v.value.lanes == 1, "a vector in every lane")
+        elif isinstance(v, Pick):
+            self.need(0 <= v.lane < v.value.lanes, "a lane that the vector lacks")
+        else:
+            self.need(not isinstance(v, Read | Acc), f"a {type(v).__name__} is left")

@@ -1,213 +1,201 @@
-"""Instructions in plain C with vector extensions: what every instruction set falls back to."""
+"""Instructions in plain C with vector extensions: what every instruction set falls back to.
+
+Integers wrap around; an integer divided by zero gives zero. Halves compute in float and round once an operation.
+"""
 
 from __future__ import annotations
 
 from ingot.isa.instruction import C_TYPES, Instruction, function, parse, type_name
 
-_INFIX = {
-    "add": "a + b", "sub": "a - b", "mul": "a * b", "div": "a / b", "bitand": "a & b", "bitor": "a | b", "bitxor": "a ^ b",
-    "bitnot": "~a", "neg": "-a", "shl": "a << b", "shr": "a >> b", "fma": "a * b + c",
-}  # fmt: skip
 _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-_LIBM = (
-    "exp", "log", "pow", "tanh", "erf", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh",
-    "sqrt", "floor", "ceil", "trunc",
-)  # fmt: skip
 _LOGIC = {"and": "a && b", "or": "a || b", "xor": "!a != !b", "not": "!a"}
+_VECTOR_LOGIC = {
+    "and": "(a != 0) & (b != 0)",
+    "or": "(a != 0) | (b != 0)",
+    "xor": "(a != 0) ^ (b != 0)",
+    "not": "a == 0",
+}
+_BITS = {"bitand": "a & b", "bitor": "a | b", "bitxor": "a ^ b", "bitnot": "~a"}
+_ARITHMETIC = {"add": "{a} + {b}", "sub": "{a} - {b}", "mul": "{a} * {b}", "neg": "0 - {a}"}
+_PICK = {"min": "return b < a ? b : a;", "max": "return b > a ? b : a;"}
+_LIBM = (
+    "exp", "log", "tanh", "erf", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "sqrt", "floor",
+    "ceil", "trunc", "fabs", "nearbyint",
+)  # fmt: skip
+_FLOAT = {
+    **_PICK,
+    **{name: f"return __builtin_{name}{{f}}(a);" for name in _LIBM},
+    "add": "return a + b;",
+    "sub": "return a - b;",
+    "mul": "return a * b;",
+    "div": "return a / b;",
+    "neg": "return -a;",
+    "fma": "return a * b + c;",
+    "abs": "return __builtin_fabs{f}(a);",
+    "sign": "return a != a ? a : (a > 0) - (a < 0);",
+    "round": "return __builtin_nearbyint{f}(a);",
+    "pow": "return __builtin_pow{f}(a, b);",
+    "fmod": "return __builtin_fmod{f}(a, b);",
+    "mod": (
+        "{c} r = __builtin_fmod{f}(a, b); "
+        "return r == 0 ? __builtin_copysign{f}(0, b) : (r < 0) != (b < 0) ? r + b : r;"
+    ),
+    "sigmoid": "return 1 / (1 + __builtin_exp{f}(-a));",
+    "isnan": "return __builtin_isnan(a) != 0;",
+    "isinf": "return __builtin_isinf(a) != 0;",
+}
+"""Bodies for floating-point scalars; {f} ends the name of a C library function of the type, {c} is the type."""
+_INTEGER = {
+    **_PICK,
+    **{name: f"return {text};" for name, text in _BITS.items()},
+    **{name: f"return ({{c}})({text});" for name, text in _ARITHMETIC.items()},
+    "sign": "return (a > 0) - (a < 0);",
+    "div": "return b == 0 ? 0 : a / b;",
+    "fmod": "return b == 0 ? 0 : a % b;",
+    "mod": "return b == 0 ? 0 : a % b;",
+    "abs": "return a;",
+    "shl": "return b >= {bits} ? 0 : ({c})(({u})a << b);",
+    "shr": "return b >= {bits} ? 0 : a >> b;",
+    "pow": (
+        "if (b < 0) return a == 1 ? 1 : a == -1 ? (b & 1 ? -1 : 1) : 0; {c} r = 1; "
+        "for (; b; b >>= 1, a = mul_{kind}(a, a)) if (b & 1) r = mul_{kind}(r, a); return r;"
+    ),
+    "isnan": "return 0;",
+    "isinf": "return 0;",
+}
+"""Bodies for integer scalars; {u} is the unsigned type to compute in, {a} and {b} the arguments in it."""
+_SIGNED = {
+    "div": "return b == 0 ? 0 : b == -1 ? ({c})(0 - {a}) : a / b;",
+    "fmod": "return b == 0 || b == -1 ? 0 : a % b;",
+    "mod": "if (b == 0 || b == -1) return 0; {c} r = a % b; return r != 0 && (r < 0) != (b < 0) ? r + b : r;",
+    "abs": "return a < 0 ? ({c})(0 - {a}) : a;",
+}
+"""The bodies that differ for signed integers."""
+_ONE = {"neg", "abs", "sign", "round", "bitnot", "not", "sigmoid", "isnan", "isinf", *_LIBM}
 _FOLDS = {"add": "+", "mul": "*", "and": "&", "or": "|"}
+_MEMORY = ("load", "loadn", "loads", "loadsn", "store", "storen", "stores", "storesn")
 OPERATIONS = {
-    *_INFIX, *_COMPARE, *_LIBM, *_LOGIC, "min", "max", "abs", "sign", "round", "mod", "fmod", "sigmoid", "isnan", "isinf",
-    "select", "load", "loadn", "loads", "loadsn", "store", "storen", "stores", "storesn", "splat", "foldadd", "foldmul", "foldmax", "foldmin",
-    "foldand", "foldor", "iota", "exponent",
+    *_FLOAT, *_INTEGER, *_COMPARE, *_LOGIC, *_MEMORY, "select", "splat", "iota", "exponent",
+    *(f"fold{name}" for name in (*_FOLDS, *_PICK)),
 }  # fmt: skip
 """Every operation that may appear in an instruction's name."""
 
 
-def _bits(dtype: str) -> str:
-    return {"f64": "i64", "f32": "i32", "f16": "i16"}.get(dtype, dtype)
-
-
 def derive(operation: str, kind: str) -> Instruction:
-    """An instruction from its name. Raises KeyError for an operation that no type has."""
+    """An instruction from its name. Raises KeyError for an operation that the type has not."""
     dtype, lanes = parse(kind)
     return (_scalar if lanes == 1 else _vector)(operation, kind, dtype, lanes)
 
 
+def _letters(operation: str) -> str:
+    return "a" if operation in _ONE else "abc" if operation == "fma" else "ab"
+
+
+def _unsigned(dtype: str) -> str:
+    """The C type in which integers wrap around as the dtype does, once they are cut to it."""
+    return "uint64_t" if dtype[1:] == "64" else "uint32_t"
+
+
 def _scalar(operation: str, kind: str, dtype: str, lanes: int) -> Instruction:
-    floating = dtype in ("f64", "f32", "f16")
-    end = "" if dtype == "f64" else "f"
-    if operation in _INFIX:
-        letters = "abc" if operation == "fma" else "a" if operation in ("neg", "bitnot") else "ab"
-        if operation == "fma" and floating:
-            return function(operation, kind, letters, f"return __builtin_fma{end}(a, b, c);")
-        if not floating and operation in ("add", "sub", "mul", "neg") and dtype in ("i64", "i32"):
-            unsigned = f"u{dtype[1:]}"
-            text = {"add": "a + b", "sub": "a - b", "mul": "a * b", "neg": "0 - a"}[operation]
-            for letter in "ab":
-                text = text.replace(letter, f"({C_TYPES[unsigned]}){letter}")
-            return function(operation, kind, letters, f"return ({C_TYPES[dtype]})({text});")
-        if operation == "div" and not floating:
-            zero = "if (b == 0) return 0; "
-            if dtype[0] == "i":
-                zero += (
-                    "if (b == -1) return (" + C_TYPES[dtype] + ")(0 - (" + C_TYPES["u" + dtype[1:]] + ")a); "
-                )
-            return function(operation, kind, letters, zero + "return a / b;")
-        if operation in ("shl", "shr"):
-            bits = int(dtype[1:])
-            return function(operation, kind, "ab", f"return b >= {bits} ? 0 : {_INFIX[operation]};")
-        return function(operation, kind, letters, f"return {_INFIX[operation]};")
+    letters = _letters(operation)
     if operation in _COMPARE:
         return function(operation, kind, "ab", f"return a {_COMPARE[operation]} b;", "uint8_t")
     if operation in _LOGIC:
-        return function(
-            operation, kind, "a" if operation == "not" else "ab", f"return {_LOGIC[operation]};", "uint8_t"
-        )
-    if operation in _LIBM:
-        if not floating and operation == "pow":
-            return function(
-                operation, kind, "ab", "if (b < 0) return a == 1 ? 1 : a == -1 ? (b & 1 ? -1 : 1) : 0; "
-                f"{C_TYPES[dtype]} r = 1; for (; b; b >>= 1, a = mul_{kind}(a, a)) if (b & 1) r = mul_{kind}(r, a); return r;",
-            )  # fmt: skip
-        return function(
-            operation,
-            kind,
-            "ab" if operation == "pow" else "a",
-            f"return __builtin_{operation}{end}({'a, b' if operation == 'pow' else 'a'});",
-        )
-    plain = {
-        "min": ("ab", "return b < a ? b : a;"),
-        "max": ("ab", "return b > a ? b : a;"),
-        "abs": (
-            "a",
-            f"return __builtin_fabs{end}(a);"
-            if floating
-            else "return a < 0 ? -a : a;"
-            if dtype[0] == "i"
-            else "return a;",
-        ),
-        "sign": ("a", "return a != a ? a : (a > 0) - (a < 0);"),
-        "round": ("a", f"return __builtin_nearbyint{end}(a);" if floating else "return a;"),
-        "fmod": (
-            "ab",
-            f"return __builtin_fmod{end}(a, b);" if floating else "return b == 0 || b + 1 == 0 ? 0 : a % b;",
-        ),
-        "sigmoid": ("a", f"return 1 / (1 + __builtin_exp{end}(-a));"),
-        "splat": ("a", "return a;"),
-    }
-    if operation in plain:
-        return function(operation, kind, *plain[operation])
-    if operation == "mod":
-        if floating:
-            return function(
-                operation,
-                kind,
-                "ab",
-                f"{C_TYPES[dtype]} r = __builtin_fmod{end}(a, b); return r != 0 && (r < 0) != (b < 0) ? r + b : r;",
-            )
-        text = f"if (b == 0 || b + 1 == 0) return 0; {C_TYPES[dtype]} r = a % b; return r != 0 && (r < 0) != (b < 0) ? r + b : r;"
-        return function(operation, kind, "ab", text)
-    if operation in ("isnan", "isinf"):
-        return function(
-            operation,
-            kind,
-            "a",
-            f"return __builtin_{operation}(a) != 0;" if floating else "return 0;",
-            "uint8_t",
-        )
-    raise KeyError(f"{operation}_{kind}")
+        return function(operation, kind, letters, f"return {_LOGIC[operation]};", "uint8_t")
+    if operation == "splat":
+        return function(operation, kind, "a", "return a;")
+    if dtype[0] == "f":
+        text = _FLOAT[operation].format(f="" if dtype == "f64" else "f", c=C_TYPES[dtype])
+    else:
+        u = _unsigned(dtype)
+        body = _SIGNED[operation] if dtype[0] == "i" and operation in _SIGNED else _INTEGER[operation]
+        text = body.format(c=C_TYPES[dtype], u=u, a=f"({u})a", b=f"({u})b", bits=dtype[1:], kind=kind)
+    return function(operation, kind, letters, text, "uint8_t" if operation in ("isnan", "isinf") else None)
 
 
 def _vector(operation: str, kind: str, dtype: str, lanes: int) -> Instruction:
-    own, element = type_name(dtype, lanes), C_TYPES[dtype]
+    own, mask, letters = type_name(dtype, lanes), f"u8x{lanes}", _letters(operation)
     each = f"for (int i = 0; i < {lanes}; i++)"
-    unaligned = f"*(const {own}u *)p"
-    floating = dtype in ("f64", "f32", "f16")
-    if operation in ("add", "sub", "mul", "neg") and dtype in ("i64", "i32"):
-        u = f"u{dtype[1:]}x{lanes}"
-        text = {
-            "add": f"({u})a + ({u})b",
-            "sub": f"({u})a - ({u})b",
-            "mul": f"({u})a * ({u})b",
-            "neg": f"0 - ({u})a",
-        }[operation]
-        return function(operation, kind, "a" if operation == "neg" else "ab", f"return ({own})({text});")
-    if operation in _INFIX and not (operation in ("div", "shl", "shr") and not floating):
-        letters = "abc" if operation == "fma" else "a" if operation in ("neg", "bitnot") else "ab"
-        return function(operation, kind, letters, f"return {_INFIX[operation]};")
-    mask = f"u8x{lanes}"
+    if operation in (*_MEMORY, "splat", "iota"):
+        return _memory(operation, kind, own, C_TYPES[dtype], lanes)
+    if operation.startswith("fold"):
+        return _fold(operation, kind, dtype, lanes)
+    if operation == "select":
+        return _select(kind, own, mask, dtype, lanes)
     if operation in _COMPARE:
         text = f"return __builtin_convertvector(-(a {_COMPARE[operation]} b), {mask});"
         return function(operation, kind, "ab", text, mask)
     if operation in _LOGIC:
-        text = {
-            "and": "(a != 0) & (b != 0)",
-            "or": "(a != 0) | (b != 0)",
-            "xor": "(a != 0) ^ (b != 0)",
-            "not": "a == 0",
-        }[operation]
-        return function(
-            operation, kind, "a" if operation == "not" else "ab", f"return ({mask})(-({text}));", mask
-        )
-    if operation == "select":
-        bits = type_name(_bits(dtype), lanes)
-        signed = bits.replace("u", "i")
-        text = f"{signed} k = __builtin_convertvector(m, {signed}) != 0; return ({own})((({signed})a & k) | (({signed})b & ~k));"
-        return Instruction(f"select_{kind}", own, (f"{mask} m", f"{own} a", f"{own} b"), text)
-    if operation in ("min", "max"):
+        return function(operation, kind, letters, f"return ({mask})(-({_VECTOR_LOGIC[operation]}));", mask)
+    if operation in _BITS:
+        return function(operation, kind, letters, f"return {_BITS[operation]};")
+    if operation in _ARITHMETIC and dtype[0] == "i":
+        u = f"u{dtype[1:]}x{lanes}"
+        text = _ARITHMETIC[operation].format(a=f"({u})a", b=f"({u})b")
+        return function(operation, kind, letters, f"return ({own})({text});")
+    if operation in ("add", "sub", "mul", "neg", "fma") or (operation == "div" and dtype[0] == "f"):
+        return function(operation, kind, letters, _FLOAT[operation])
+    if operation in _PICK:
         sign = "<" if operation == "min" else ">"
-        return function(
-            operation, kind, "ab", f"{own} r; {each} r[i] = b[i] {sign} a[i] ? b[i] : a[i]; return r;"
-        )
-    address = f"const {element} *p"
-    memory = {
-        "load": ((address,), f"return {unaligned};"),
-        "loadn": (
-            (address, "int64_t n"),
-            f"{own} r = {{0}}; for (int64_t i = 0; i < n; i++) r[i] = p[i]; return r;",
-        ),
-        "loads": (
-            (address, "int64_t s"),
-            f"return ({own}){{{', '.join(f'p[{i} * s]' for i in range(lanes))}}};",
-        ),
-        "loadsn": (
-            (address, "int64_t s", "int64_t n"),
-            f"{own} r = {{0}}; for (int64_t i = 0; i < n; i++) r[i] = p[i * s]; return r;",
-        ),
-        "splat": ((f"{element} a",), f"return ({own}){{{', '.join('a' for _ in range(lanes))}}};"),
-        "iota": (
-            (f"{element} a", f"{element} s"),
-            f"return ({own}){{{', '.join(f'a + {i} * s' for i in range(lanes))}}};",
-        ),
+        text = f"{own} r; {each} r[i] = b[i] {sign} a[i] ? b[i] : a[i]; return r;"
+        return function(operation, kind, "ab", text)
+    if operation not in (_FLOAT if dtype[0] == "f" else _INTEGER):
+        raise KeyError(f"{operation}_{kind}")
+    result = mask if operation in ("isnan", "isinf") else own
+    given = ", ".join(f"{x}[i]" for x in letters)
+    text = f"{result} r; {each} r[i] = {operation}_{dtype}({given}); return r;"
+    return function(operation, kind, letters, text, result)
+
+
+def _select(kind: str, own: str, mask: str, dtype: str, lanes: int) -> Instruction:
+    bits = f"i{dtype[1:]}x{lanes}"
+    text = (
+        f"{bits} k = __builtin_convertvector(m, {bits}) != 0; "
+        f"return ({own})((({bits})a & k) | (({bits})b & ~k));"
+    )
+    return Instruction(f"select_{kind}", own, (f"{mask} m", f"{own} a", f"{own} b"), text)
+
+
+def _memory(operation: str, kind: str, own: str, element: str, lanes: int) -> Instruction:
+    """Loads, stores, splat and iota. p: address, s: stride, n: how many lanes count."""
+    count, every = "for (int64_t i = 0; i < n; i++)", f"for (int i = 0; i < {lanes}; i++)"
+    vector = f"({own}){{{{{{}}}}}}"
+    listed = {
+        "loads": vector.format(", ".join(f"p[{i} * s]" for i in range(lanes))),
+        "splat": vector.format(", ".join("a" for _ in range(lanes))),
+        "iota": vector.format(", ".join(f"a + {i} * s" for i in range(lanes))),
     }
-    if operation in memory:
-        return Instruction(f"{operation}_{kind}", own, *memory[operation])
-    target = f"{element} *p"
-    stores = {
-        "store": ((target, f"{own} a"), f"*({own}u *)p = a;"),
-        "storen": ((target, f"{own} a", "int64_t n"), "for (int64_t i = 0; i < n; i++) p[i] = a[i];"),
-        "stores": ((target, f"{own} a", "int64_t s"), f"{each} p[i * s] = a[i];"),
-        "storesn": (
-            (target, f"{own} a", "int64_t s", "int64_t n"),
-            "for (int64_t i = 0; i < n; i++) p[i * s] = a[i];",
-        ),
+    bodies = {
+        "load": f"return *(const {own}u *)p;",
+        "loadn": f"{own} r = {{0}}; {count} r[i] = p[i]; return r;",
+        "loadsn": f"{own} r = {{0}}; {count} r[i] = p[i * s]; return r;",
+        "store": f"*({own}u *)p = a;",
+        "storen": f"{count} p[i] = a[i];",
+        "stores": f"{every} p[i * s] = a[i];",
+        "storesn": f"{count} p[i * s] = a[i];",
+        **{name: f"return {text};" for name, text in listed.items()},
     }
-    if operation in stores:
-        return Instruction(f"{operation}_{kind}", "void", *stores[operation])
-    if operation.startswith("fold"):
-        name = operation[4:]
-        step = (
-            f"t[i] = t[i] {_FOLDS[name]} t[i + w];"
-            if name in _FOLDS
-            else f"t[i] = {name}_{dtype}(t[i], t[i + w]);"
-        )
-        text = f"{element} t[{lanes}]; {each} t[i] = a[i]; for (int w = {lanes // 2}; w; w /= 2) for (int i = 0; i < w; i++) {step} return t[0];"
-        return function(operation, kind, "a", text, element)
-    if operation in ("isnan", "isinf"):
-        text = f"{mask} r; {each} r[i] = {operation}_{dtype}(a[i]); return r;"
-        return function(operation, kind, "a", text, mask)
-    if operation in OPERATIONS:
-        two = operation in ("pow", "mod", "fmod", "div", "shl", "shr")
-        text = f"{own} r; {each} r[i] = {operation}_{dtype}({'a[i], b[i]' if two else 'a[i]'}); return r;"
-        return function(operation, kind, "ab" if two else "a", text)
-    raise KeyError(f"{operation}_{kind}")
+    stores = operation.startswith("store")
+    if operation == "splat":
+        parameters = [f"{element} a"]
+    elif operation == "iota":
+        parameters = [f"{element} a", f"{element} s"]
+    else:
+        parameters = [f"{element} *p", f"{own} a"] if stores else [f"const {element} *p"]
+        suffix = operation.removeprefix("store").removeprefix("load")
+        parameters += [f"int64_t {letter}" for letter in suffix]
+    return Instruction(f"{operation}_{kind}", "void" if stores else own, tuple(parameters), bodies[operation])
+
+
+def _fold(operation: str, kind: str, dtype: str, lanes: int) -> Instruction:
+    """Halves are joined until one lane is left, so that the order of a sum does not depend on the instruction set."""
+    name, element = operation[4:], C_TYPES[dtype]
+    if name not in _FOLDS and name not in _PICK:
+        raise KeyError(f"{operation}_{kind}")
+    sign = _FOLDS.get(name)
+    step = f"t[i] {sign} t[i + w]" if sign else f"{name}_{dtype}(t[i], t[i + w])"
+    text = (
+        f"{element} t[{lanes}]; for (int i = 0; i < {lanes}; i++) t[i] = a[i]; "
+        f"for (int w = {lanes // 2}; w; w /= 2) for (int i = 0; i < w; i++) t[i] = {step}; return t[0];"
+    )
+    return function(operation, kind, "a", text, element)

@@ -131,7 +131,12 @@ class Context:
         """An operand of known elements."""
         data = np.asarray(data)
         if data.dtype not in NAMES:
-            raise IngotError("unsupported", f"constants of dtype {data.dtype}", where=name or "")
+            raise IngotError(
+                "unsupported",
+                f"constants of dtype {data.dtype}",
+                where=name or self.node.name,
+                remedy="cast it to a supported dtype",
+            )
         known = None
         if data.dtype.kind in "iub" and data.size <= 4096:
             known = np.empty(data.shape, object)
@@ -256,7 +261,7 @@ class Context:
             if len(dims) > 1:
                 integers = {d for d in dims if d.is_const}
                 if len(integers) > 1:
-                    text = ", ".join(str(tuple(map(str, s))) for s in shapes)
+                    text = " and ".join(f"[{', '.join(map(str, s))}]" for s in shapes)
                     raise IngotError(
                         "shape-mismatch",
                         f"{self.node.operator} cannot broadcast {text}",

@@ -13,6 +13,8 @@ from ingot.lower.context import Context, Node, Operand, cast
 from ingot.lower.registry import lowers
 
 FLOATS = ("f16", "f32", "f64")
+EPSILON = float(np.float32(1e-5))
+"""The default of every normalisation's attribute, which is a 32-bit float."""
 
 
 def op(name: str, *args: Value) -> Value:
@@ -311,7 +313,7 @@ def batch_normalization(ctx: Context, node: Node) -> Operand:
     if node.get("training_mode", 0):
         raise node.unsupported("training_mode=1", "export the model for inference")
     gain, bias, mean, variance = (node.constant(i, "a statistic").astype(np.float64) for i in range(1, 5))
-    scale = gain / np.sqrt(variance + node.get("epsilon", 1e-5))
+    scale = gain / np.sqrt(variance + node.get("epsilon", EPSILON))
     a = ctx.constant(scale.astype(DTYPES[x.dtype]))
     b = ctx.constant((bias - mean * scale).astype(DTYPES[x.dtype]))
 

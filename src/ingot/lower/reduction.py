@@ -10,7 +10,7 @@ from ingot.ir.nodes import Acc, Cast, Const, Index, Op, Select, Value, rewrite
 from ingot.ir.ops import neutral
 from ingot.ir.program import Reduce, Row, Tensor
 from ingot.lower.context import Context, Node, Operand, cast
-from ingot.lower.elementwise import FLOATS, const, op
+from ingot.lower.elementwise import EPSILON, FLOATS, const, op
 from ingot.lower.movement import axes_from, axis_of
 from ingot.lower.registry import lowers
 
@@ -307,7 +307,7 @@ def layer_norm(ctx: Context, node: Node) -> Operand:
         return v if bias is None else op("add", v, ctx.read_broadcast(bias, axes))
 
     kind = "layer_norm" if node.operator == "LayerNormalization" else "rms_norm"
-    return row(ctx, x, list(range(axis, x.rank)), kind, node.get("epsilon", 1e-5), finish)
+    return row(ctx, x, list(range(axis, x.rank)), kind, node.get("epsilon", EPSILON), finish)
 
 
 @lowers("InstanceNormalization")
@@ -317,7 +317,7 @@ def instance_norm(ctx: Context, node: Node) -> Operand:
     def finish(axes: tuple[Var, ...]) -> Value:
         return op("add", op("mul", Acc(x.dtype), ctx.read(scale, axes[1:2])), ctx.read(bias, axes[1:2]))
 
-    return row(ctx, x, list(range(2, x.rank)), "layer_norm", node.get("epsilon", 1e-5), finish)
+    return row(ctx, x, list(range(2, x.rank)), "layer_norm", node.get("epsilon", EPSILON), finish)
 
 
 @lowers("GroupNormalization")
@@ -325,7 +325,7 @@ def group_norm(ctx: Context, node: Node) -> Operand:
     x, scale, bias = (node.input(i) for i in range(3))
     groups = int(node.attributes["num_groups"])
     split = ctx.reshape(x, [x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]])
-    normal = row(ctx, split, list(range(2, split.rank)), "layer_norm", node.get("epsilon", 1e-5))
+    normal = row(ctx, split, list(range(2, split.rank)), "layer_norm", node.get("epsilon", EPSILON))
     flat = ctx.reshape(normal, x.shape)
 
     def per_channel(operand: Operand, channel: Var) -> Value:

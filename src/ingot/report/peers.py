@@ -138,6 +138,7 @@ def _quietly(name: str, step: Callable[[], T]) -> T:
         try:
             return step()
         except Exception as error:
+            sys.stdout.flush()
             lines = [str(error), *Path(said.name).read_text(errors="replace").strip().splitlines()[-1:]]
             reason = "; ".join(line.strip()[:160] for line in lines if line.strip()) or type(error).__name__
             raise IngotError(

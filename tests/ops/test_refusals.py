@@ -1,0 +1,150 @@
+"""What lowering refuses: by name and with a remedy when a model is compiled, all at once when it is checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from case import Case, case, weights
+
+import ingot
+from ingot.errors import IngotError
+from ingot.lower import lowering
+from ingot.oracle import interpret_model
+
+ONES = np.ones(3, np.float32)
+
+
+def bad(
+    name: str, reason: str, inputs: str, body: str, outputs: str = "float[] y", **how: Any
+) -> tuple[Case, str]:
+    return case(name, inputs, body, outputs, **how), reason
+
+
+RECURRENT = {
+    "w": weights("w", 1, 8, 3),
+    "r": weights("r", 1, 8, 2),
+    "b": weights("b", 1, 16),
+    "p": weights("p", 1, 6),
+}
+UNSUPPORTED = [
+    bad("batchnorm_training", "training_mode=1", "float[2,3] x",
+        "y, m, v = BatchNormalization<training_mode=1>(x, s, s, s, s)", constants={"s": ONES}),
+    bad("batchnorm_computed", "a statistic is computed at run time", "float[2,3] x, float[3] s",
+        "y = BatchNormalization(x, s, s, s, s)"),
+    bad("dropout_training", "training_mode", "float[2,3] x", "y = Dropout(x, r, t)", constants={"r": np.float32(0.5), "t": np.array(True)}),
+    bad("maxpool_indices", "the Indices output", "float[1,1,4,4] x", "y, i = MaxPool<kernel_shape=[2,2]>(x)", "float[] y, int64[] i"),
+    bad("layernorm_mean", "the Mean and InvStdDev outputs", "float[2,3] x", "y, m = LayerNormalization(x, g)", "float[] y, float[] m",
+        constants={"g": ONES}),
+    bad("resize_cubic", "mode=cubic", "float[1,1,4,4] x", 'y = Resize<mode="cubic">(x, , s)', constants={"s": np.array([1, 1, 2, 2], np.float32)}),
+    bad("resize_crop", "coordinate_transformation_mode=tf_crop_and_resize", "float[1,1,4,4] x",
+        'y = Resize<coordinate_transformation_mode="tf_crop_and_resize">(x, r, s)',
+        constants={"r": np.zeros(8, np.float32), "s": np.array([1, 1, 2, 2], np.float32)}),
+    bad("resize_antialias", "antialias=1", "float[1,1,4,4] x", 'y = Resize<mode="linear",antialias=1>(x, , s)', opset=18,
+        constants={"s": np.array([1, 1, 0.5, 0.5], np.float32)}),
+    bad("resize_aspect", "keep_aspect_ratio_policy", "float[1,1,4,4] x", 'y = Resize<keep_aspect_ratio_policy="not_larger">(x, , , s)', opset=18,
+        constants={"s": np.array([1, 1, 2, 2])}),
+    bad("resize_linear_of_bytes", "mode=linear of u8", "uint8[1,1,4,4] x", 'y = Resize<mode="linear">(x, , s)', "uint8[] y",
+        constants={"s": np.array([1, 1, 2, 2], np.float32)}),
+    bad("resize_linear_symbolic", "its size is known only at run time", "float[1,1,h,4] x", 'y = Resize<mode="linear">(x, , s)',
+        constants={"s": np.array([1, 1, 2, 2], np.float32)}, sizes=({"h": 3},)),
+    bad("resize_half_symbolic", "its size is known only at run time", "float[1,1,h,4] x", "y = Resize(x, , s)",
+        constants={"s": np.array([1, 1, 1.5, 2], np.float32)}, sizes=({"h": 3},)),
+    bad("resize_computed_scales", "scales are computed at run time", "float[1,1,4,4] x, float[4] s", "y = Resize(x, , s)"),
+    bad("pool_same_symbolic", "auto_pad=SAME_UPPER", "float[1,1,h,4] x", 'y = MaxPool<kernel_shape=[3,3],strides=[2,2],auto_pad="SAME_UPPER">(x)',
+        sizes=({"h": 3},)),
+    bad("lstm_lengths", "sequences shorter than the others", "float[4,1,3] x", "y, h, c = LSTM<hidden_size=2>(x, w, r, b, n)",
+        constants=RECURRENT | {"n": np.array([3], np.int32)}),
+    bad("lstm_peepholes", "peephole weights", "float[4,1,3] x", "y, h, c = LSTM<hidden_size=2>(x, w, r, b, , , , p)", constants=RECURRENT),
+    bad("lstm_clip", "clip, layout=1 or input_forget", "float[4,1,3] x", "y, h, c = LSTM<hidden_size=2,clip=3.0>(x, w, r)", constants=RECURRENT),
+    bad("lstm_layout", "clip, layout=1 or input_forget", "float[1,4,3] x", "y, h, c = LSTM<hidden_size=2,layout=1>(x, w, r)", constants=RECURRENT),
+    bad("lstm_activations", "activations HardSigmoid, Tanh, Tanh", "float[4,1,3] x",
+        'y, h, c = LSTM<hidden_size=2,activations=["HardSigmoid","Tanh","Tanh"]>(x, w, r)', constants=RECURRENT),
+    bad("lstm_double", "dtype f64", "double[4,1,3] x", "y, h, c = LSTM<hidden_size=2>(x, w, r)", "double[] y",
+        constants={k: v.astype(np.float64) for k, v in RECURRENT.items()}),
+    bad("lstm_computed_weights", "W is computed at run time", "float[4,1,3] x, float[1,8,3] w", "y, h, c = LSTM<hidden_size=2>(x, w, r)",
+        constants={"r": RECURRENT["r"]}),
+    bad("if_of_different_shapes", "its branches give shapes", "float[2,3] x, bool c",
+        "y = If(c) <then_branch = t () => (float[] a) { a = Relu(x) }, else_branch = e () => (float[] b) { b = Concat<axis=0>(x, x) }>"),
+    bad("reshape_computed", "the shape is computed at run time", "float[2,3] x, int64[2] s", "y = Reshape(x, s)"),
+    bad("slice_computed", "starts is computed at run time", "float[9] x, int64[1] s", "y = Slice(x, s, e)", constants={"e": np.array([9])}),
+    bad("range_computed", "its bounds are computed at run time", "int64 n", "y = Range(a, n, d)", "int64[] y",
+        constants={"a": np.int64(0), "d": np.int64(1)}),
+    bad("pad_computed_fill", "the fill value is computed at run time", "float[3] x, float v", "y = Pad(x, p, v)", constants={"p": np.array([1, 1])}),
+    bad("convtranspose_computed", "the weight is computed at run time", "float[1,3,4,4] x, float[3,2,2,2] w", "y = ConvTranspose(x, w)"),
+    bad("cast_to_bfloat16", "dtype BFLOAT16", "float[3] x", "y = Cast<to=16>(x)", "bfloat16[] y"),
+    bad("axis_outside", "axis 2 is outside a tensor of rank 2", "float[2,3] x", "y = Softmax<axis=2>(x)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"), UNSUPPORTED, ids=lambda x: x.name if isinstance(x, Case) else ""
+)
+def test_unsupported(model: Case, reason: str) -> None:
+    with pytest.raises(IngotError) as caught:
+        ingot.compile(model.model)
+    assert caught.value.code == "unsupported"
+    assert reason in caught.value.cause
+    assert caught.value.where
+    assert caught.value.remedy
+    report = ingot.check(model.model)
+    assert [gap.reason for gap in report.gaps] == [caught.value.cause]
+
+
+MISMATCHED = [
+    bad("add", "cannot broadcast [2, 3] and [2, 4]", "float[2,3] a, float[2,4] b", "y = Add(a, b)"),
+    bad("matmul", "sizes 3 and 4 that must be equal", "float[2,3] a, float[4,2] b", "y = MatMul(a, b)"),
+    bad("conv", "sizes 3 and 4 that must be equal", "float[1,3,4,4] x", "y = Conv(x, w)", constants={"w": weights("w", 2, 4, 1, 1)}),
+    bad("concat", "sizes 3 and 2 that must be equal", "float[2,2] a, float[2,3] b", "y = Concat<axis=0>(a, b)"),
+    bad("reshape", "sizes 6 and 8 that must be equal", "float[2,3] x", "y = Reshape(x, s)", constants={"s": np.array([2, 4])}),
+    bad("split", "sizes 6 and 7 that must be equal", "float[6] x", "y, z = Split(x, s)", "float[] y, float[] z", constants={"s": np.array([3, 4])}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "reason"), MISMATCHED, ids=lambda x: x.name if isinstance(x, Case) else "")
+def test_mismatched_shapes(model: Case, reason: str) -> None:
+    with pytest.raises(IngotError) as caught:
+        ingot.compile(model.model)
+    assert caught.value.code == "shape-mismatch"
+    assert reason in caught.value.cause
+    assert caught.value.remedy
+
+
+def test_check_tells_all_gaps_at_once() -> None:
+    model = case(
+        "gaps", "float[1,1,4,4] x",
+        'a = Resize<mode="cubic">(x, , s)  b, i = MaxPool<kernel_shape=[2,2]>(x)  c = Relu(a)  d = Unknown(x)  e = Add(b, c)  y = Add(d, e)',
+        "float[] y, int64[] i", constants={"s": np.array([1, 1, 2, 2], np.float32)},
+    )  # fmt: skip
+    report = ingot.check(model.model)
+    assert isinstance(report, lowering.CheckReport)
+    assert not report.ok
+    assert sorted(gap.operator for gap in report.gaps) == ["MaxPool", "Resize", "Unknown"]
+
+
+RUN_TIME = [
+    (case("add_two_names", "float[n,3] a, float[m,3] b", "y = Add(a, b)", sizes=({"n": 4, "m": 4},)), {"n": 4, "m": 1}),
+    (case("add_name_and_number", "float[n,3] a, float[4,3] b", "y = Add(a, b)", sizes=({"n": 4},)), {"n": 1}),
+    (case("matmul_two_names", "float[2,n] a, float[m,3] b", "y = MatMul(a, b)", sizes=({"n": 4, "m": 4},)), {"n": 4, "m": 3}),
+    (case("reshape_whole", "float[n,3] x", "y = Reshape(x, s)", constants={"s": np.array([6, 2])}, sizes=({"n": 4},)), {"n": 3}),
+    (case("reshape_hole", "float[n,3] x", "y = Reshape(x, s)", constants={"s": np.array([-1, 4])}, sizes=({"n": 4},)), {"n": 5}),
+    (case("split", "float[n] x", "y, z = Split(x, s)", "float[] y, float[] z", constants={"s": np.array([3, 4])}, sizes=({"n": 7},)), {"n": 6}),
+    (case("concat_two_names", "float[2,n] a, float[2,m] b", "y = Concat<axis=0>(a, b)", sizes=({"n": 4, "m": 4},)), {"n": 4, "m": 5}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "sizes"), RUN_TIME, ids=lambda x: x.name if isinstance(x, Case) else "")
+def test_sizes_that_must_agree_are_checked_before_a_run(model: Case, sizes: dict[str, int]) -> None:
+    session = ingot.load(ingot.compile(model.model, target="generic"))
+    model.check([session.run(None, model.feeds[0])])
+    wrong = {}
+    for value in model.model.graph.input:
+        dims = [sizes[d.dim_param] if d.dim_param else d.dim_value for d in value.type.tensor_type.shape.dim]
+        wrong[value.name] = np.zeros(dims, np.float32)
+    with pytest.raises(IngotError, match="INGOT_E_SHAPE") as caught:
+        session.run(None, wrong)
+    assert caught.value.code == "input-shape"
+    with pytest.raises(AssertionError, match="differ"):
+        interpret_model(model.model)(wrong)
+    model.check([session.run(None, model.feeds[0])])
