@@ -222,7 +222,7 @@ def test_variables_are_those_the_value_depends_on(e: Written) -> None:
     assert e.index.variables() <= allowed
 
 
-I, J, L = LOOPS["i"], LOOPS["j"], LOOPS["l"]
+I, J, L = LOOPS["i"], LOOPS["j"], LOOPS["l"]  # noqa: E741
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_fixed_batch_of_three(name: str) -> None:
 def test_a_batch_that_a_model_cannot_take() -> None:
     with pytest.raises(IngotError) as caught:
         ingot.compile(with_batch(file_of("mnist"), 3))
-    assert caught.value.code in ("model-invalid", "input-shape", "unsupported")
+    assert caught.value.code in ("model-invalid", "input-shape", "shape-mismatch", "unsupported")
     assert caught.value.where
     assert caught.value.remedy
 

@@ -24,6 +24,12 @@ def ints(*values: int) -> np.ndarray:
 FORWARD = [
     exact("identity", "float[3,5] x", "y = Identity(x)"),
     exact("identity_of_computed", "float[3,5] x", "a = Relu(x)  y = Identity(a)"),
+    exact(
+        "constant_as_output",
+        "float[2] x",
+        "y = Relu(x)  c = Constant<value = float[3] {1.0, 2.0, 3.0}>()",
+        "float[] y, float[] c",
+    ),
     exact("identity_scalar_int", "int64 x", "y = Identity(x)", "int64[] y"),
     exact("dropout_opset10", "float[3,5] x", "y = Dropout<ratio=0.3>(x)", opset=10, oracle="onnxruntime"),
     exact("dropout_mask", "float[3,5] x", "y, m = Dropout(x)", "float[] y, bool[] m"),

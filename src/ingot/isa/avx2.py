@@ -5,6 +5,7 @@ from __future__ import annotations
 from ingot.isa.instruction import Instruction, function
 
 _ENTRIES = [
+    function("fma", "f32", "abc", "return __builtin_fmaf(a, b, c);"),
     function("fma", "f32x8", "abc", "return (f32x8)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);"),
     function("max", "f32x8", "ab", "return (f32x8)_mm256_max_ps((__m256)b, (__m256)a);"),
     function("min", "f32x8", "ab", "return (f32x8)_mm256_min_ps((__m256)b, (__m256)a);"),

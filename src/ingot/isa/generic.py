@@ -188,7 +188,7 @@ def _memory(operation: str, kind: str, own: str, element: str, lanes: int) -> In
 
 
 def _fold(operation: str, kind: str, dtype: str, lanes: int) -> Instruction:
-    """Halves are joined until one lane is left, so that the order of a sum does not depend on the instruction set."""
+    """The upper half of the lanes joins the lower one until a single lane is left."""
     name, element = operation[4:], C_TYPES[dtype]
     if name not in _FOLDS and name not in _PICK:
         raise KeyError(f"{operation}_{kind}")

@@ -3,6 +3,9 @@
 exp: 2^n times the Taylor series of e^r to r^7 on |r| <= ln2/2 (error below 6e-9, relative). log: the series of
 2 artanh(f / (2 + f)). tanh below 0.625: the polynomial of Cephes (S. Moshier, tanhf.c); above, from exp. erf: the fits
 that `tools/fit_math.py` prints.
+
+All lie within 2 ulp of the right result (exp within 1) for every float; a sigmoid too small to be a normal number
+may be 0.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
 def transform_weight(weight: np.ndarray, m: int) -> np.ndarray:
     """[3, 3, channels, features] -> [(m + 2)^2, channels, features], computed in float64 and rounded once."""
     g = np.array(matrices(m)[1], dtype=np.float64)
-    wide = np.einsum("ai,bj,ijcf->abcf", g, g, weight.astype(np.float64))
+    rows = np.tensordot(g, weight.astype(np.float64), (1, 0))
+    wide = np.moveaxis(np.tensordot(g, rows, (1, 1)), 0, 1)
     rounded: np.ndarray = wide.reshape(-1, *weight.shape[2:]).astype(np.float32)
     return rounded
 
