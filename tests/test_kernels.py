@@ -47,7 +47,7 @@ class Kernel:
     inputs: dict[Tensor, Array]
     wanted: Array
     symbols: dict[str, int] = field(default_factory=dict)
-    level: Level = ulp(0)
+    level: Level = ulp(0)  # noqa: RUF009
     reduction: int = 1
 
 
