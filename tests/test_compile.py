@@ -373,6 +373,25 @@ def test_symbolic_sizes_need_one_compilation(monkeypatch: pytest.MonkeyPatch) ->
             assert_close(got, wanted, CLOSE, reduction=lengths(model)["reduction"] + length + 12)
 
 
+@pytest.mark.parametrize(("kind", "linear"), [("LSTM", 0), ("GRU", 0), ("GRU", 1), ("RNN", 0)])
+def test_a_recurrent_layer_has_the_same_bits_on_threads_and_alone(kind: str, linear: int) -> None:
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
+    attributes = f"hidden_size = 128{f', linear_before_reset = {linear}' if kind == 'GRU' else ''}"
+    text = f"net (float[T, N, 8] x) => (float[T, D, N, 128] y) {{ y = {kind}<{attributes}>(x, w, r) }}"
+    model = parse(text, {"w": normal(1, gates * 128, 8), "r": normal(1, gates * 128, 128) * np.float32(0.1)})
+    package = ingot.compile(model)
+    feed = {"x": normal(6, 3, 8)}
+    (wanted,) = ingot.load(package).run(None, feed)
+    assert_close(wanted, reference(model, feed)[0], CLOSE, reduction=6 * gates * 136, scale=1.0)
+    for threads in (2, 3):
+        session = ingot.load(package, threads=threads)
+        for _ in range(20):
+            assert session.run(None, feed)[0].tobytes() == wanted.tobytes()
+        for row in range(3):
+            alone = session.run(None, {"x": feed["x"][:, row : row + 1]})[0]
+            assert alone.tobytes() == wanted[:, :, row : row + 1].tobytes()
+
+
 @pytest.mark.parametrize("name", [name for name in SMALL if SMALL[name].sizes != ({},)])
 def test_empty_batches(name: str) -> None:
     model = SMALL[name].make()

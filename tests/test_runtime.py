@@ -195,6 +195,7 @@ CASES = [
     "contexts_on_threads",
     "busy_context",
     "ranges",
+    "waves",
     "nested",
     "fork",
     "idle",

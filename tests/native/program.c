@@ -400,6 +400,46 @@ static void case_ranges(void) {
     CHECK(ingot_context_destroy(context) == INGOT_OK && ingot_close(model) == INGOT_OK);
 }
 
+enum { WAVE = 12, WAVES = 50 };
+static _Atomic int64_t done;
+
+/* Each task of a wave finds all those of the waves before it done. */
+static void follow(void *const *p, const int64_t *s, int64_t begin, int64_t end) {
+    (void)p, (void)s;
+    CHECK(begin / WAVE == (end - 1) / WAVE);
+    for (int64_t i = begin; i < end; i++) {
+        CHECK(atomic_load(&done) >= i / WAVE * WAVE);
+        atomic_fetch_add(&visits[i], 1);
+        atomic_fetch_add(&done, 1);
+    }
+}
+
+static void list(void *const *p, const int64_t *s, int64_t begin, int64_t end) {
+    (void)s;
+    for (int64_t i = begin; i < end; i++) ((int64_t *)p[0])[atomic_fetch_add(&done, 1)] = i;
+}
+
+static void case_waves(void) {
+    ingot_model *model = open_spread();
+    ingot_context *context = create(model, LENGTH, 0);
+    for (int threads = 1; threads < 6; threads++)
+        for (int64_t grain = 1; grain <= WAVE; grain++) {
+            for (int64_t k = 0; k < LENGTH; k++) atomic_store(&visits[k], 0);
+            atomic_store(&done, 0);
+            ingot_parallel_waves(threads, follow, NULL, NULL, WAVES * WAVE, WAVE, grain);
+            for (int64_t k = 0; k < LENGTH; k++) CHECK(atomic_load(&visits[k]) == (k < WAVES * WAVE));
+        }
+    int64_t order[9];
+    void *const p[] = {order};
+    const int64_t wanted[] = {0, 1, 2, 5, 4, 3, 6, 7, 8};
+    atomic_store(&done, 0);
+    ingot_parallel_waves(1, list, p, NULL, 9, 3, 1);
+    CHECK(memcmp(order, wanted, sizeof order) == 0);
+    ingot_parallel_waves(4, list, p, NULL, 0, 0, 1);
+    CHECK(atomic_load(&done) == 9);
+    CHECK(ingot_context_destroy(context) == INGOT_OK && ingot_close(model) == INGOT_OK);
+}
+
 static void nested(void *const *p, const int64_t *s, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) ingot_parallel(4, visit, p, s, s[0], 1);
 }
@@ -531,6 +571,7 @@ static const struct {
     {"contexts_on_threads", case_contexts_on_threads},
     {"busy_context", case_busy_context},
     {"ranges", case_ranges},
+    {"waves", case_waves},
     {"nested", case_nested},
     {"fork", case_fork},
     {"idle", case_idle},

@@ -23,7 +23,7 @@ MAGIC = b"INGOTW01"
 ONNX_TYPES = {
     "f32": 1, "u8": 2, "i8": 3, "u16": 4, "i16": 5, "i32": 6, "i64": 7, "bool": 9, "f16": 10, "f64": 11, "u32": 12, "u64": 13,
 }  # fmt: skip
-GRAIN = 4000.0
+GRAIN = 1000.0
 """Nanoseconds of work that are worth another thread."""
 
 
@@ -166,11 +166,13 @@ def _call(
             pointers.append(_pointer(argument.root, weights, plan, program, printer, argument.start))
     kernel = step.built.kernel
     grain = max(int(GRAIN / max(kernel.work, 1e-3)), 1)
-    line = (
-        f"{{ void *const p[] = {{{', '.join(pointers)}}}; "
-        f"ingot_parallel(f->threads, {name}, p, s, {printer.index(kernel.tasks)}, {grain}); }}"
-    )
-    if kernel.tasks.is_const and kernel.tasks.value <= grain:
+    call = f"ingot_parallel(f->threads, {name}, p, s, {printer.index(kernel.tasks)}, {grain})"
+    if kernel.wave is not None:
+        sizes = f"{printer.index(kernel.tasks)}, {printer.index(kernel.wave)}, {grain}"
+        call = f"ingot_parallel_waves(f->threads, {name}, p, s, {sizes})"
+    line = f"{{ void *const p[] = {{{', '.join(pointers)}}}; {call}; }}"
+    most = kernel.tasks if kernel.wave is None else kernel.wave
+    if kernel.tasks.is_const and most.is_const and most.value <= grain:
         line = f"{{ void *const p[] = {{{', '.join(pointers)}}}; {name}(p, s, 0, {kernel.tasks.value}); }}"
     for tensor, wanted in step.operation.guard:
         test = f"*(const uint8_t *){_pointer(tensor.root()[0], weights, plan, program, printer)}"

@@ -286,7 +286,8 @@ class Buffer:
 class Kernel:
     """A function over a range of independent tasks; body runs once for each value of `task`.
 
-    work: rough cost of a task in nanoseconds of one core, for deciding how many tasks are worth a thread.
+    work: rough cost of a task in nanoseconds of one core, for deciding how many tasks are worth a thread. wave: where
+    given, only so many successive tasks are independent, and each such wave follows the one before.
     """
 
     name: str
@@ -296,6 +297,7 @@ class Kernel:
     tasks: Ix
     body: tuple[Stmt, ...]
     work: float = 1.0
+    wave: Ix | None = None
 
 
 def rewrite(value: Value, leaf: Callable[[Value], Value | None]) -> Value:

@@ -212,9 +212,9 @@ class Attention(Operation):
 class Recurrent(Operation):
     """One direction of an LSTM or GRU layer, all steps in order.
 
-    output: (steps, batch, hidden). x: (steps, batch, gates * hidden), the input's products with the biases added.
+    output: (batch, steps, hidden). x: (batch, steps, gates * hidden), the input's products with the biases added.
     state: (batch, hidden) tensors at the start, h then (LSTM) c; last: tensors that take the final ones, then
-    scratch tensors (batch, hidden) that some ops need.
+    scratch tensors (batch, hidden) that some ops need, then one (2, batch, hidden): h before and after a step.
     weight: (gates, hidden, hidden) as [gate, from, to]. op: "lstm", "gru" or "rnn".
     """
 

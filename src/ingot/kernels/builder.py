@@ -228,11 +228,11 @@ class Builder:
             else:
                 self.emit(If(Op("gt", (Index(lane.count), Const(i, "i64")), "bool"), (one,)))
 
-    def finish(self, name: str, task: Var, tasks: Ix, work: float) -> Built:
+    def finish(self, name: str, task: Var, tasks: Ix, work: float, wave: Ix | None = None) -> Built:
         """The kernel of everything emitted."""
         (body,) = self._stack
         symbols = sorted({v.name for v in _all_variables(body) | tasks.variables() if v.extent is None})
-        kernel = Kernel(name, tuple(self.buffers), tuple(symbols), task, tasks, tuple(body), work)
+        kernel = Kernel(name, tuple(self.buffers), tuple(symbols), task, tasks, tuple(body), work, wave)
         return Built(kernel, self.arguments)
 
     def tasks(self, loops: Sequence[tuple[Var, Ix]]) -> tuple[Var, Ix]:

@@ -1,5 +1,6 @@
-"""LSTM, GRU and RNN: one kernel for all steps of one direction, a batch element a task.
+"""LSTM, GRU and RNN: one kernel for all steps of one direction, a group of hidden units of a batch element a task.
 
+The first wave of tasks copies the states, each later one is a step, or half of one where a GRU multiplies twice.
 Equations and gate order are ONNX's (LSTM: i o f c; GRU: z r h).
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ingot.ir.index import Ix, ix, minimum
-from ingot.ir.nodes import Const, Load, Local, Op, Read, Splat, Value
+from ingot.ir.nodes import Const, Index, Load, Local, Op, Read, Splat, Value
 from ingot.ir.program import Recurrent, Tensor
 from ingot.kernels.builder import Builder, Built, Lane, Packed
 
@@ -27,7 +28,8 @@ class _Layer:
         while self.lanes > 4 and self.hidden <= self.lanes // 2:
             self.lanes //= 2
         self.vectors = -(-self.hidden // self.lanes)
-        self.steps, self.batch, _ = operation.output.shape
+        self.batch, self.steps, _ = operation.output.shape
+        self.slots = operation.last[-1]
         self.group = max(g for g in (1, 2, 4) if self.vectors % g == 0 and g * self.gates <= 12)
 
     def build(self) -> Built:
@@ -44,40 +46,43 @@ class _Layer:
             bias = np.zeros(width, np.float32)
             bias[: self.hidden] = operation.recurrent_bias
             self.bias = builder.buffer(Packed("recurrent bias", bias))
-        row = builder.fresh_var(self.batch)
-        task, tasks = builder.tasks([(row, self.batch)])
-        self.row = ix(row)
-        for state, last in zip(operation.state, operation.last, strict=False):
-            self.copy(state, [], last, [])
-        with builder.loop(self.steps) as t:
-            step = ix(builder.define(self.steps - 1 - ix(t), self.steps)) if operation.reverse else ix(t)
-            self.step(step)
-        work = (
-            float(self.gates * self.hidden * self.hidden)
-            / 12
-            * (self.steps.value if self.steps.is_const else 32)
-        )
-        return builder.finish(operation.op, task, tasks, work)
+        parts = self.parts()
+        groups = self.vectors // self.group
+        waves = self.steps * len(parts) + 1
+        wave, group, row = (builder.fresh_var(extent) for extent in (waves, groups, self.batch))
+        task, tasks = builder.tasks([(wave, waves), (group, ix(groups)), (row, self.batch)])
+        self.row, self.at = ix(row), ix(group)
+        with builder.when(Op("eq", (Index(ix(wave)), Const(0, "i64")), "bool")):
+            self.start()
+        for i, part in enumerate(parts):
+            mine = Op("gt", (Index(ix(wave)), Const(0, "i64")), "bool")
+            if len(parts) > 1:
+                turn = Op("eq", (Index(ix(wave) % len(parts)), Const((i + 1) % len(parts), "i64")), "bool")
+                mine = Op("and", (mine, turn), "bool")
+            with builder.when(mine):
+                t = ix(builder.define((ix(wave) + (len(parts) - 1)) // len(parts) - 1, self.steps))
+                self.slot = ix(builder.define(t % 2, 2))
+                self.step = ix(builder.define(self.steps - 1 - t, self.steps)) if operation.reverse else t
+                part()
+        macs = self.gates * self.hidden * self.hidden / (groups * len(parts))
+        return builder.finish(operation.op, task, tasks, macs / 25, wave=self.batch * groups)
 
-    def vector_loop(self, body: Callable[[Ix, Lane], None]) -> None:
-        """Over the hidden units, a vector at a time; body gets the index with its lane."""
-        with self.builder.loop(self.vectors) as v:
-            self.at_vector(ix(v), body)
+    def parts(self) -> list[Callable[[], None]]:
+        """What computes a step, in waves of tasks."""
+        if self.operation.op == "gru" and self.operation.linear_before_reset:
+            return [self.gru_linear]
+        return {"lstm": [self.lstm], "gru": [self.gru_reset, self.gru_blend], "rnn": [self.rnn]}[
+            self.operation.op
+        ]
 
-    def at_vector(self, v: Ix, body: Callable[[Ix, Lane], None]) -> None:
-        spread = self.builder.fresh_var(self.lanes)
-        count = (
-            None if self.hidden % self.lanes == 0 else minimum(ix(self.hidden) - v * self.lanes, self.lanes)
-        )
-        body(v * self.lanes + ix(spread), Lane(spread, self.lanes, count))
-
-    def copy(self, source: Tensor, at: list[Ix], target: Tensor, to: list[Ix]) -> None:
-        """Copy this batch element's hidden units from source[at] to target[to]."""
-
-        def vector(j: Ix, lane: Lane) -> None:
-            self.write(target, [*to, self.row, j], lane, self.read(source, [*at, self.row, j], lane))
-
-        self.vector_loop(vector)
+    def vectors_of_group(self, body: Callable[[int, Ix, Lane], None]) -> None:
+        """body gets the number of a vector of the group, the hidden units in it, and their lane."""
+        for v in range(self.group):
+            spread = self.builder.fresh_var(self.lanes)
+            first = (self.at * self.group + v) * self.lanes
+            ragged = self.hidden % self.lanes != 0
+            count = minimum(ix(self.hidden) - first, self.lanes) if ragged else None
+            body(v, first + ix(spread), Lane(spread, self.lanes, count))
 
     def read(self, tensor: Tensor, index: list[Ix], lane: Lane | None) -> Value:
         return self.builder.value(Read(tensor, tuple(index)), {}, lane)
@@ -88,15 +93,40 @@ class _Layer:
     def op(self, name: str, *args: Value) -> Value:
         return self.builder.let(Op(name, tuple(self.builder.splat(a, self.lanes) for a in args), "f32"))
 
-    def products(self, source: Tensor, group: Ix, gates: list[int]) -> list[list[Local]]:
-        """source (batch row) times the weights of some gates, for the vectors of a group: [gate][vector]."""
+    def start(self) -> None:
+        """The states become the last ones, and the hidden one what the first step reads."""
+
+        def vector(v: int, j: Ix, lane: Lane) -> None:
+            for state, last in zip(self.operation.state, self.operation.last, strict=False):
+                self.write(last, [self.row, j], lane, self.read(state, [self.row, j], lane))
+            self.write(
+                self.slots,
+                [ix(0), self.row, j],
+                lane,
+                self.read(self.operation.state[0], [self.row, j], lane),
+            )
+
+        self.vectors_of_group(vector)
+
+    def old(self, j: Ix, lane: Lane | None) -> Value:
+        """The hidden units that this step reads."""
+        return self.read(self.slots, [self.slot, self.row, j], lane)
+
+    def result(self, j: Ix, lane: Lane, value: Value) -> None:
+        """The hidden units that this step computes."""
+        self.write(self.operation.output, [self.row, self.step, j], lane, value)
+        self.write(self.operation.last[0], [self.row, j], lane, value)
+        self.write(self.slots, [1 - self.slot, self.row, j], lane, value)
+
+    def products(self, source: Callable[[Ix, None], Value], gates: list[int]) -> list[list[Local]]:
+        """The units that source reads times the weights of some gates, for the group's vectors: [gate][vector]."""
         builder = self.builder
         zero = Splat(Const(0.0, "f32"), self.lanes)
         accs = [[builder.let(zero, "a") for _ in range(self.group)] for _ in gates]
         stride = self.gates * self.group * self.lanes
-        base = builder.define(group * (self.hidden * stride))
+        base = builder.define(self.at * (self.hidden * stride))
         with builder.loop(self.hidden, unroll=2) as k:
-            h = builder.let(Splat(self.read(source, [self.row, ix(k)], None), self.lanes), "x")
+            h = builder.let(Splat(source(ix(k), None), self.lanes), "x")
             for i, gate in enumerate(gates):
                 for v in range(self.group):
                     at = ix(base) + ix(k) * stride + (gate * self.group + v) * self.lanes
@@ -104,120 +134,73 @@ class _Layer:
                     builder.assign(accs[i][v], Op("fma", (h, weight, accs[i][v]), "f32"))
         return accs
 
-    def gate_input(self, step: Ix, gate: int, j: Ix, lane: Lane) -> Value:
-        return self.read(self.operation.x, [step, self.row, j + gate * self.hidden], lane)
+    def gate(self, gate: int, acc: Local, j: Ix, lane: Lane) -> Value:
+        """What goes into a gate's activation."""
+        return self.op("add", acc, self.input(gate, j, lane))
 
-    def step(self, step: Ix) -> None:
-        getattr(self, f"_{self.operation.op}")(step)
-        self.copy(self.operation.output, [step], self.operation.last[0], [])
+    def input(self, gate: int, j: Ix, lane: Lane) -> Value:
+        return self.read(self.operation.x, [self.row, self.step, j + gate * self.hidden], lane)
 
-    def groups(self, body: Callable[[Ix], None]) -> None:
-        with self.builder.loop(self.vectors // self.group) as g:
-            body(ix(g))
+    def lstm(self) -> None:
+        cell = self.operation.last[1]
+        accs = self.products(self.old, [0, 1, 2, 3])
 
-    def _lstm(self, step: Ix) -> None:
-        hidden, cell = self.operation.last[:2]
+        def vector(v: int, j: Ix, lane: Lane) -> None:
+            i, o, f, c = (self.gate(n, accs[n][v], j, lane) for n in range(4))
+            kept = self.op("mul", self.op("sigmoid", i), self.op("tanh", c))
+            new = self.op("fma", self.op("sigmoid", f), self.read(cell, [self.row, j], lane), kept)
+            self.write(cell, [self.row, j], lane, new)
+            self.result(j, lane, self.op("mul", self.op("sigmoid", o), self.op("tanh", new)))
 
-        def group(g: Ix) -> None:
-            accs = self.products(hidden, g, [0, 1, 2, 3])
-            for v in range(self.group):
+        self.vectors_of_group(vector)
 
-                def vector(j: Ix, lane: Lane, v: int = v) -> None:
-                    i, o, f, c = (
-                        self.op("add", accs[n][v], self.gate_input(step, n, j, lane)) for n in range(4)
-                    )
-                    old = self.read(cell, [self.row, j], lane)
-                    new = self.op(
-                        "fma",
-                        self.op("sigmoid", f),
-                        old,
-                        self.op("mul", self.op("sigmoid", i), self.op("tanh", c)),
-                    )
-                    self.write(cell, [self.row, j], lane, new)
-                    out = self.op("mul", self.op("sigmoid", o), self.op("tanh", new))
-                    self.write(self.operation.output, [step, self.row, j], lane, out)
+    def gru_reset(self) -> None:
+        """The first half of a step: the update gate, and the hidden units times the reset gate."""
+        reset, update = self.operation.last[1:3]
+        accs = self.products(self.old, [0, 1])
 
-                self.at_vector(g * self.group + v, vector)
+        def vector(v: int, j: Ix, lane: Lane) -> None:
+            z, r = (self.op("sigmoid", self.gate(n, accs[n][v], j, lane)) for n in (0, 1))
+            self.write(update, [self.row, j], lane, z)
+            self.write(reset, [self.row, j], lane, self.op("mul", r, self.old(j, lane)))
 
-        self.groups(group)
+        self.vectors_of_group(vector)
 
-    def _gru(self, step: Ix) -> None:
-        hidden = self.operation.last[0]
-        if self.operation.linear_before_reset:
-            self.groups(lambda g: self._gru_linear(step, hidden, g))
-            return
-        scratch, update = self.operation.last[1:3]
+    def gru_blend(self) -> None:
+        """The second half."""
+        reset, update = self.operation.last[1:3]
+        accs = self.products(lambda k, lane: self.read(reset, [self.row, k], lane), [2])
 
-        def first(g: Ix) -> None:
-            accs = self.products(hidden, g, [0, 1])
-            for v in range(self.group):
+        def vector(v: int, j: Ix, lane: Lane) -> None:
+            n = self.op("tanh", self.gate(2, accs[0][v], j, lane))
+            self.blend(j, lane, self.read(update, [self.row, j], lane), n)
 
-                def vector(j: Ix, lane: Lane, v: int = v) -> None:
-                    z, r = (
-                        self.op("sigmoid", self.op("add", accs[n][v], self.gate_input(step, n, j, lane)))
-                        for n in (0, 1)
-                    )
-                    self.write(update, [self.row, j], lane, z)
-                    self.write(
-                        scratch,
-                        [self.row, j],
-                        lane,
-                        self.op("mul", r, self.read(hidden, [self.row, j], lane)),
-                    )
+        self.vectors_of_group(vector)
 
-                self.at_vector(g * self.group + v, vector)
+    def gru_linear(self) -> None:
+        accs = self.products(self.old, [0, 1, 2])
 
-        def second(g: Ix) -> None:
-            accs = self.products(scratch, g, [2])
-            for v in range(self.group):
+        def vector(v: int, j: Ix, lane: Lane) -> None:
+            z, r = (self.op("sigmoid", self.gate(n, accs[n][v], j, lane)) for n in (0, 1))
+            inner: Value = accs[2][v]
+            if self.bias is not None:
+                split = j.split(lane.var)
+                assert split is not None
+                inner = self.op("add", inner, Load(self.bias, split[1], "f32", self.lanes))
+            self.blend(j, lane, z, self.op("tanh", self.op("fma", r, inner, self.input(2, j, lane))))
 
-                def vector(j: Ix, lane: Lane, v: int = v) -> None:
-                    n = self.op("tanh", self.op("add", accs[0][v], self.gate_input(step, 2, j, lane)))
-                    self._blend(step, j, lane, self.read(update, [self.row, j], lane), n, hidden)
+        self.vectors_of_group(vector)
 
-                self.at_vector(g * self.group + v, vector)
-
-        self.groups(first)
-        self.groups(second)
-
-    def _gru_linear(self, step: Ix, hidden: Tensor, g: Ix) -> None:
-        accs = self.products(hidden, g, [0, 1, 2])
-        for v in range(self.group):
-
-            def vector(j: Ix, lane: Lane, v: int = v) -> None:
-                z, r = (
-                    self.op("sigmoid", self.op("add", accs[n][v], self.gate_input(step, n, j, lane)))
-                    for n in (0, 1)
-                )
-                inner: Value = accs[2][v]
-                if self.bias is not None:
-                    split = j.split(lane.var)
-                    assert split is not None
-                    inner = self.op("add", inner, Load(self.bias, split[1], "f32", self.lanes))
-                n = self.op("tanh", self.op("fma", r, inner, self.gate_input(step, 2, j, lane)))
-                self._blend(step, j, lane, z, n, hidden)
-
-            self.at_vector(g * self.group + v, vector)
-
-    def _blend(self, step: Ix, j: Ix, lane: Lane, z: Value, n: Value, hidden: Tensor) -> None:
+    def blend(self, j: Ix, lane: Lane, z: Value, n: Value) -> None:
         """(1 - z) n + z h."""
-        old = self.read(hidden, [self.row, j], lane)
-        out = self.op("fma", z, self.op("sub", old, n), n)
-        self.write(self.operation.output, [step, self.row, j], lane, out)
+        self.result(j, lane, self.op("fma", z, self.op("sub", self.old(j, lane), n), n))
 
-    def _rnn(self, step: Ix) -> None:
-        hidden = self.operation.last[0]
+    def rnn(self) -> None:
+        accs = self.products(self.old, [0])
 
-        def group(g: Ix) -> None:
-            accs = self.products(hidden, g, [0])
-            for v in range(self.group):
+        def vector(v: int, j: Ix, lane: Lane) -> None:
+            total = self.gate(0, accs[0][v], j, lane)
+            relu = self.operation.activations[0] == "Relu"
+            self.result(j, lane, self.op("max", total, Const(0.0, "f32")) if relu else self.op("tanh", total))
 
-                def vector(j: Ix, lane: Lane, v: int = v) -> None:
-                    total = self.op("add", accs[0][v], self.gate_input(step, 0, j, lane))
-                    relu = self.operation.activations[0] == "Relu"
-                    out = self.op("max", total, Const(0.0, "f32")) if relu else self.op("tanh", total)
-                    self.write(self.operation.output, [step, self.row, j], lane, out)
-
-                self.at_vector(g * self.group + v, vector)
-
-        self.groups(group)
+        self.vectors_of_group(vector)

@@ -52,20 +52,21 @@ def recurrent(ctx: Context, node: Node) -> list[Operand]:
                 recurrent_bias = rb[2 * hidden :].astype(np.float32)
             else:
                 total += rb
-        shape = (steps, batch, ix(gates * hidden))
+        shape = (batch, steps, ix(gates * hidden))
         out = ctx.axes(shape)
         channel = var(ctx.unique("r"), width)
         table = ctx.constant(total.astype(np.float32))
         products = ctx.add(
             Dense(
                 ctx.tensor("f32", shape), out, op("add", Acc("f32"), ctx.read(table, [out[2]])), 2, (), channel,
-                ctx.place(x), (ix(out[0]), ix(out[1]), ix(channel)), np.ascontiguousarray(w[d].T),
+                ctx.place(x), (ix(out[1]), ix(out[0]), ix(channel)), np.ascontiguousarray(w[d].T),
             )
         )  # fmt: skip
         states = [_initial(ctx, node, i, d, batch, hidden) for i in ((5, 6) if kind == "LSTM" else (5,))]
         scratch = 2 if kind == "GRU" and not linear else 0
         last = [ctx.tensor("f32", (batch, hidden)) for _ in range(len(states) + scratch)]
-        y = ctx.tensor("f32", (steps, batch, hidden))
+        last.append(ctx.tensor("f32", (2, batch, hidden)))
+        y = ctx.tensor("f32", (batch, steps, hidden))
         weight = np.ascontiguousarray(r[d].reshape(gates, hidden, hidden).transpose(0, 2, 1))
         axes = ctx.axes(y.shape)
         ctx.add(
@@ -75,7 +76,8 @@ def recurrent(ctx: Context, node: Node) -> list[Operand]:
                 linear,
             )
         )  # fmt: skip
-        per_direction.append([ctx.wrap(y), *map(ctx.wrap, last[: len(states)])])
+        in_steps = ctx.view(ctx.wrap(y), [steps, batch, ix(hidden)], lambda t, b, h: [b, t, h])
+        per_direction.append([in_steps, *map(ctx.wrap, last[: len(states)])])
     stacked = []
     for i, tensors in enumerate(zip(*per_direction, strict=True)):
         axis = 1 if i == 0 else 0

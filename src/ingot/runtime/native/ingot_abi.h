@@ -68,6 +68,11 @@ struct ingot_desc {
 void ingot_parallel(int32_t threads, ingot_kernel kernel, void *const *p, const int64_t *s, int64_t tasks,
                     int64_t grain);
 
+/* The same in waves of `wave` tasks, a divisor of `tasks`: each starts when the one before it is done. Every second wave
+ * runs backward, as what the one before used last is still in the cache. */
+void ingot_parallel_waves(int32_t threads, ingot_kernel kernel, void *const *p, const int64_t *s, int64_t tasks,
+                          int64_t wave, int64_t grain);
+
 #ifdef __cplusplus
 }
 #endif

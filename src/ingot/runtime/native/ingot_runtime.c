@@ -740,7 +740,8 @@ typedef struct ingot_region {
     ingot_kernel kernel;
     void *const *p;
     const int64_t *s;
-    int64_t tasks, step;
+    int64_t first, tasks, step;
+    bool backward; /* each range from its end */
     uint64_t float_mode;
 } ingot_region;
 
@@ -841,12 +842,14 @@ static void work(ingot_pool *pool, uint64_t epoch, int32_t threads, int32_t id) 
         uint64_t taken = atomic_load_explicit(counter, memory_order_relaxed);
         for (;;) {
             const uint64_t steps = taken >> TAKEN_BITS == epoch ? taken & (((uint64_t)1 << TAKEN_BITS) - 1) : 0;
-            const int64_t begin = low + (int64_t)steps * region.step;
-            if (begin >= high) break;
+            const int64_t before = (int64_t)steps * region.step;
+            if (before >= high - low) break;
             if (!atomic_compare_exchange_weak_explicit(counter, &taken, epoch << TAKEN_BITS | (steps + 1),
                                                        memory_order_relaxed, memory_order_relaxed))
                 continue;
-            region.kernel(region.p, region.s, begin, high - begin < region.step ? high : begin + region.step);
+            const int64_t count = high - low - before < region.step ? high - low - before : region.step;
+            const int64_t begin = region.first + (region.backward ? high - before - count : low + before);
+            region.kernel(region.p, region.s, begin, begin + count);
             taken = epoch << TAKEN_BITS | (steps + 1);
         }
     }
@@ -1074,8 +1077,7 @@ static void wait_for_workers(ingot_pool *pool) {
 }
 
 /* False, with nothing done, where the pool is at work already or has no other thread. */
-static bool fork_join(ingot_pool *pool, int32_t threads, ingot_kernel kernel, void *const *p, const int64_t *s,
-                      int64_t tasks, int64_t grain) {
+static bool fork_join(ingot_pool *pool, int32_t threads, ingot_region region, int64_t grain) {
     int32_t most = atomic_load_explicit(&pool->workers, memory_order_acquire) + 1;
     if (__builtin_expect(most < threads && !atomic_load_explicit(&pool->full, memory_order_relaxed), 0)) {
         pool_grow(pool, threads);
@@ -1085,9 +1087,11 @@ static bool fork_join(ingot_pool *pool, int32_t threads, ingot_kernel kernel, vo
     if (threads < 2 || atomic_load_explicit(&pool->owned, memory_order_relaxed) ||
         atomic_exchange_explicit(&pool->owned, 1, memory_order_acquire))
         return false;
-    const int64_t range = (tasks + threads - 1) / threads;
+    const int64_t range = (region.tasks + threads - 1) / threads;
     const int64_t step = (range + STEPS_PER_THREAD - 1) / STEPS_PER_THREAD;
-    pool->region = (ingot_region){kernel, p, s, tasks, step < grain ? grain : step, float_mode()};
+    region.step = step < grain ? grain : step;
+    region.float_mode = float_mode();
+    pool->region = region;
     const uint64_t word = atomic_load_explicit(&pool->word, memory_order_relaxed);
     const uint64_t epoch = word_epoch(word + ((uint64_t)1 << EPOCH_SHIFT));
     atomic_store(&pool->word, epoch << EPOCH_SHIFT | (uint64_t)threads << THREADS_SHIFT | WORD_OPEN);
@@ -1098,14 +1102,35 @@ static bool fork_join(ingot_pool *pool, int32_t threads, ingot_kernel kernel, vo
     return true;
 }
 
+/* How many threads so many tasks are worth. */
+static int32_t worth(int32_t threads, int64_t tasks, int64_t grain) {
+    const int64_t most = tasks / grain;
+    return most < threads ? (int32_t)most : threads;
+}
+
 API void ingot_parallel(int32_t threads, ingot_kernel kernel, void *const *p, const int64_t *s, int64_t tasks,
                         int64_t grain) {
     if (tasks <= 0) return;
     if (grain < 1) grain = 1;
-    const int64_t most = tasks / grain;
-    if (most < threads) threads = (int32_t)most;
+    threads = worth(threads, tasks, grain);
     ingot_pool *pool = threads > 1 ? pool_get() : NULL;
-    if (!pool || !fork_join(pool, threads, kernel, p, s, tasks, grain)) kernel(p, s, 0, tasks);
+    const ingot_region region = {.kernel = kernel, .p = p, .s = s, .tasks = tasks};
+    if (!pool || !fork_join(pool, threads, region, grain)) kernel(p, s, 0, tasks);
+}
+
+API void ingot_parallel_waves(int32_t threads, ingot_kernel kernel, void *const *p, const int64_t *s, int64_t tasks,
+                              int64_t wave, int64_t grain) {
+    if (grain < 1) grain = 1;
+    threads = worth(threads, wave, grain);
+    ingot_pool *pool = threads > 1 ? pool_get() : NULL;
+    ingot_region region = {.kernel = kernel, .p = p, .s = s, .tasks = wave};
+    for (; region.first < tasks; region.first += wave, region.backward = !region.backward) {
+        if (pool && fork_join(pool, threads, region, grain)) continue;
+        for (int64_t i = 0; i < wave; i++) {
+            const int64_t task = region.first + (region.backward ? wave - 1 - i : i);
+            kernel(p, s, task, task + 1);
+        }
+    }
 }
 
 API int32_t ingot_context_set_threads(ingot_context *context, int32_t threads) {
