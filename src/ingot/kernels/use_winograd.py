@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def _replace(conv: Dense, m: int, number: int, target: Target) -> list[Operation
     operations: list[Operation] = []
     for first in range(0, down, together):
         rows = min(together, down - first)
-        operations += _group(conv, weight, m, first, rows, across, f"{number}_{first}")
+        operations += _group(conv, weight, m, first, rows, across, f"{number}_{first}", target.lanes)
     return operations
 
 
@@ -104,7 +105,7 @@ MINIMUM = 28
 
 
 def _group(
-    conv: Dense, weight: np.ndarray, m: int, first: int, rows: int, across: int, label: str
+    conv: Dense, weight: np.ndarray, m: int, first: int, rows: int, across: int, label: str, lanes: int
 ) -> list[Operation]:
     """The operations for rows [first, first + rows) of tiles."""
     n = m + TAPS - 1
@@ -115,8 +116,8 @@ def _group(
     x = _rows_of(conv.x, 2, top, high)
     out = _rows_of(conv.output, 2, top, min(rows * m, conv.output.shape[2].value - top))
     name = f"{conv.output.name}_{label}"
-    tiles = Tensor(f"{name}_tiles", "f32", (ix(n * n), ix(channels), images, ix(rows * across)))
-    products = Tensor(f"{name}_products", "f32", (ix(n * n), ix(features), images, ix(rows * across)))
+    tiles = _planes(f"{name}_tiles", (n * n, channels, images, rows * across), lanes)
+    products = _planes(f"{name}_products", (n * n, features, images, rows * across), lanes)
     tile_axes, product_axes, axes = (
         tuple(var(f"winograd_{label}_{stem}{i}", d) for i, d in enumerate(t.shape))
         for stem, t in (("v", tiles), ("p", products), ("o", out))
@@ -133,6 +134,22 @@ def _group(
         Dense(products, product_axes, Acc("f32"), 1, (), channel, tiles, at, weight, 0, **shared),
         WinogradOutput(out, axes, finish, products, m, size, **shared),
     ]
+
+
+def _planes(name: str, shape: tuple[int, int, Ix, int], lanes: int) -> Tensor:
+    """A tensor of planes [channels, images, tiles], which a transform walks all at once: padded, where need be, so that
+    planes of one image do not start on the same few sets of the first cache."""
+    planes, channels, images, tiles = shape
+    blocks = -(-channels // lanes)
+    padded = min(
+        ((b, t) for b in (blocks, blocks + 1) for t in (tiles, tiles + 1)),
+        key=lambda p: (math.gcd(p[0] * p[1] * lanes * 4, 4096) > 256, p[0] * p[1]),
+    )
+    wanted = (ix(planes), ix(channels), images, ix(tiles))
+    if padded == (blocks, tiles):
+        return Tensor(name, "f32", wanted)
+    root = Tensor(f"{name}_padded", "f32", (ix(planes), ix(padded[0] * lanes), images, ix(padded[1])))
+    return Tensor(name, "f32", wanted, region=(root, (ix(0),) * 4))
 
 
 def _rows_of(tensor: Tensor, axis: int, start: int, size: int) -> Tensor:
