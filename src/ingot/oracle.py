@@ -17,7 +17,7 @@ from ingot.ir.interpret import interpret
 from ingot.ir.nodes import DTYPES
 from ingot.ir.program import Operation, Program, Tensor
 from ingot.ir.verify import verify_kernel
-from ingot.kernels.builder import Built, Packed
+from ingot.kernels.builder import SPARE, Built, Packed
 from ingot.schedule.layout import Layout
 from ingot.target import resolve
 from ingot.testing import Array, Feed
@@ -68,7 +68,7 @@ def _interpret(
             if tensor.kind == "input":
                 made[:] = feed[tensor.name].reshape(-1)
             elif tensor.data is not None:
-                spare = _unwritten(_SPARE // made.itemsize, made.dtype)
+                spare = _unwritten(SPARE // made.itemsize, made.dtype)
                 made = np.concatenate([tensor.data.reshape(-1), spare])
             buffers[tensor] = made
         return buffers[tensor]
@@ -81,10 +81,6 @@ def _interpret(
             ]
             interpret(built.kernel, arguments, symbols)
     return [buffer(t).reshape([evaluate(d, symbols) for d in t.shape]) for t in program.outputs]
-
-
-_SPARE = 64
-"""Bytes that may be read after a constant."""
 
 
 def _unwritten(size: int, dtype: np.dtype[Any]) -> Array:

@@ -10,6 +10,8 @@ import numpy as np
 
 from ingot.ir.index import Ix, IxLike, Var, ix, less, nonnegative, product, substitute, var
 from ingot.ir.nodes import (
+    DTYPES,
+    NAMES,
     Acc,
     Assign,
     Buffer,
@@ -33,6 +35,7 @@ from ingot.ir.nodes import (
     Stmt,
     Store,
     Value,
+    data_of,
     reindex,
     value_variables,
     walk,
@@ -40,6 +43,9 @@ from ingot.ir.nodes import (
 from ingot.ir.program import Tensor
 from ingot.schedule.layout import Layout
 from ingot.target import Target
+
+SPARE = 64
+"""Bytes after a constant that may be read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +109,6 @@ class Builder:
         name = f"b{len(self.buffers)}"
         if isinstance(argument, Packed):
             note = f"{argument.name} {list(argument.data.shape)}"
-            from ingot.ir.nodes import NAMES
-
             dtype = NAMES[argument.data.dtype]
         else:
             root = argument.root
@@ -128,6 +132,24 @@ class Builder:
         if start is None:
             return self.buffer(View(root, 0), written), self.flat(tensor, index)[1]
         return self.buffer(View(root, start), written), layout.offset(index, root.shape)
+
+    def overruns(self, value: Value, lane: Lane) -> bool:
+        """Whether some read of a value would leave its tensor's storage in lanes that only pad the last vector."""
+        for node in walk(value):
+            if not isinstance(node, Read):
+                continue
+            if any(data_of(i) for i in node.index):
+                return True
+            root, flat = self.flat(node.tensor, node.index)
+            if lane.var not in flat.variables():
+                continue
+            split = flat.split(lane.var)
+            layout = self.layouts[root]
+            padded = layout.blocked is not None and layout.block % lane.lanes == 0
+            spare = root.kind == "const" and (lane.lanes - 1) * DTYPES[root.dtype].itemsize <= SPARE
+            if split is None or split[0] != 1 or not (padded or spare):
+                return True
+        return False
 
     def emit(self, statement: Stmt) -> None:
         self._stack[-1].append(statement)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ingot.ir.index import Ix, Var, ix, minimum, product, substitute
-from ingot.ir.nodes import Const, Index, Load, Local, Op, Splat, Value
+from ingot.ir.nodes import Const, Index, Load, Local, Op, Splat, Value, reindex
 from ingot.ir.program import Dense
 from ingot.kernels.builder import Builder, Built, Lane, Packed
 from ingot.kernels.tiles import Run, Tile, choose, cut
@@ -226,23 +226,17 @@ def _tile(
     features = operation.weight.shape[-1]
     ragged = features % lanes != 0
     root = operation.output.root()[0]
-    whole_blocks = builder.layouts[root].blocked == operation.feature
+    blocks = builder.layouts[root].blocked == operation.feature
     memo: dict[Value, Value] = {}
     for p, at in enumerate(maps):
         for v in range(vectors):
             first = feature_base + v * lanes
-            count: Ix | None = None
-            if ragged and (not whole_blocks or _reads_past(operation)):
-                count = minimum(ix(features) - first, lanes)
-            lane = Lane(spread, lanes, count)
             here = {**at, axes[operation.feature]: first + ix(spread)}
+            lane = Lane(spread, lanes)
+            if ragged and not (blocks and not builder.overruns(reindex(operation.finish, here), lane)):
+                lane.count = minimum(ix(features) - first, lanes)
             result = builder.value(operation.finish, here, lane, accs[p][v], memo)
             builder.store(operation.output, list(map(ix, axes)), here, lane, result)
-
-
-def _reads_past(operation: Dense) -> bool:
-    """Whether the epilogue reads tensors that are not padded to whole vectors."""
-    return any(r.tensor.kind in ("input", "output") for r in operation.reads())
 
 
 def _step(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ingot.ir.index import Ix, Var, ix, minimum, substitute
-from ingot.ir.nodes import Read, Value, data_of, reindex, walk
+from ingot.ir.nodes import Read, Value, reindex, walk
 from ingot.ir.program import Tensor
 from ingot.kernels.builder import Builder, Lane
 
@@ -58,7 +58,7 @@ def nest_of(
         assert layout.blocked is not None
         channels = output.shape[layout.blocked]
         ragged = not (channels.is_const and channels.value % layout.block == 0)
-        if ragged and any(_overruns(builder, v, nest, lane, layout.block) for v in values):
+        if ragged and any(builder.overruns(reindex(v, nest.mapping), lane) for v in values):
             block = nest.mapping[axes[layout.blocked]].split(lane.var)
             assert block is not None
             lane.count = minimum(channels - block[1], layout.block)
@@ -129,22 +129,3 @@ def _strip(
     nest.lane = Lane(lane, lanes)
     if not (extent.is_const and extent.value % lanes == 0):
         nest.strip = extent
-
-
-def _overruns(builder: Builder, value: Value, nest: Nest, lane: Lane, block: int) -> bool:
-    """Whether some read would touch memory past its tensor in the lanes that pad the last block."""
-    for node in walk(reindex(value, nest.mapping)):
-        if not isinstance(node, Read):
-            continue
-        if any(data_of(i) for i in node.index):
-            return True
-        root, flat = builder.flat(node.tensor, node.index)
-        if lane.var not in flat.variables():
-            continue
-        layout = builder.layouts[root]
-        if layout.blocked is not None and layout.block == block:
-            continue
-        split = flat.split(lane.var)
-        if not (root.kind == "const" and split is not None and split[0] == 1):
-            return True
-    return False
