@@ -49,8 +49,9 @@ def _walks_evenly(builder: Builder, operation: Reduce, nest: Nest) -> bool:
 
 
 def _steps(over: tuple[Var, ...]) -> int | None:
+    """How many steps to write out; None for loops."""
     total = product(v.extent for v in over)
-    return total.value if total.is_const and total.value <= UNROLL else None
+    return total.value if total.is_const and 0 < total.value <= UNROLL else None
 
 
 def _kept_lane(builder: Builder, operation: Reduce, nest: Nest) -> Built:
@@ -305,11 +306,12 @@ def _arg(builder: Builder, operation: Reduce) -> Built:
         mapping = {a: substitute(m, change) for a, m in mapping.items()}
     task, tasks = builder.tasks(loops)
     (over,) = operation.over
-    best = builder.let(builder.value(operation.value, {**mapping, over: ix(0)}), "a")
+    start = neutral({"argmax": "max", "argmin": "min"}[operation.op], operation.value.dtype)
+    best = builder.let(Const(start, operation.value.dtype), "a")
     where = builder.let(Const(0, "i64"), "a")
     better = {"argmax": ("gt", "ge"), "argmin": ("lt", "le")}[operation.op][int(operation.last)]
     assert over.extent is not None
-    with builder.loop(over.extent, start=1) as i:
+    with builder.loop(over.extent) as i:
         candidate = builder.value(operation.value, {**mapping, over: ix(i)})
         wins = builder.let(Op(better, (candidate, best), "bool"))
         builder.assign(best, Select(wins, candidate, best))
