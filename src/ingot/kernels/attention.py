@@ -123,15 +123,18 @@ class _Tile:
                 builder.store(op.output, list(map(ix, op.axes)), at, lane, result)
 
     def softmax(self, row: dict[Var, Ix], extent: Ix) -> Value:
-        """Replace a row's scores by exp(score - largest); the vector of 1 / their sum."""
+        """Replace a row's scores by exp(score - largest); the vector of 1 / their sum, or of 0 where there are none."""
         builder = self.builder
         top = builder.let(Splat(Const(float("-inf"), "f32"), self.lanes), "a")
         self.each(row, extent, lambda at, lane: self.largest(top, at, lane))
         peak = builder.let(Splat(builder.let(Fold("max", top)), self.lanes))
         total = builder.let(Splat(Const(0.0, "f32"), self.lanes), "a")
         self.each(row, extent, lambda at, lane: self.exponent(total, peak, at, lane))
-        one = Splat(Const(1.0, "f32"), self.lanes)
-        return builder.let(Op("div", (one, Splat(builder.let(Fold("add", total)), self.lanes)), "f32"))
+        whole = builder.let(Fold("add", total))
+        scale: Value = Op("div", (Const(1.0, "f32"), whole), "f32")
+        if not extent.is_const or extent.value == 0:
+            scale = Select(Op("eq", (whole, Const(0.0, "f32")), "bool"), Const(0.0, "f32"), scale)
+        return builder.let(Splat(builder.let(scale), self.lanes))
 
     def each(self, row: dict[Var, Ix], extent: Ix, body: Callable[[dict[Var, Ix], Lane], None]) -> None:
         """body(mapping, lane) over a row's scores, a vector at a time."""
