@@ -76,7 +76,7 @@ def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mappi
         if output in spans and output.region is None and writers[output] == 1:
             for tensor in operation.inputs():
                 source = tensor.root()[0]
-                if source in spans and spans[source][1] == i and _works_in_place(operation, source, layouts):
+                if source in spans and spans[source][1] == i and works_in_place(operation, source, layouts):
                     storage[output] = storage[source]
                     break
     lives: dict[Tensor, _Life] = {}
@@ -92,7 +92,7 @@ def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mappi
     return list(lives.values())
 
 
-def _works_in_place(operation: Operation, source: Tensor, layouts: Mapping[Tensor, Layout]) -> bool:
+def works_in_place(operation: Operation, source: Tensor, layouts: Mapping[Tensor, Layout]) -> bool:
     """Whether the output may overwrite `source`, which nothing reads later: every element of it is read only where
     the same element of the output is written, and before. A Row keeps its values in the output until it finishes."""
     output = operation.output

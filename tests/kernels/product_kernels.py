@@ -1,0 +1,155 @@
+"""Kernels of products of matrices: Dense with rows of features, MatMul and Attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from kernel import SOME, Kernel, Layouts, N, around, drawn, epilogue, loops, tensor
+
+from ingot.ir.index import Var, ix, var
+from ingot.ir.nodes import Acc, Const, Op, Read, Value
+from ingot.ir.program import Attention, Dense, MatMul
+from ingot.schedule.layout import Layout, blocked_by, row_major
+from ingot.target import Target
+from ingot.testing import CLOSE, Array, Feed
+
+
+def gemm(
+    name: str, rows: Sequence[int | Var], k: int, features: int, *, x: Layout | None = None, y: Layout | None = None,
+    finish: str = "plain", sizes: tuple[int, ...] = SOME,
+) -> Kernel:  # fmt: skip
+    """(rows…, k) times a constant."""
+    given, made = tensor("x", [*rows, k]), tensor("y", [*rows, features])
+    axes, channel = loops("a", made.shape), var("c", k)
+    weight = drawn("weight", [k, features])
+    layouts: Layouts = {given: x or row_major(given.rank), made: y or row_major(made.rank)}
+    last = made.rank - 1
+    value, finished = epilogue(finish, made, axes, last, layouts)
+    index = (*map(ix, axes[:-1]), ix(channel))
+    operation = Dense(made, axes, value, last, (), channel, given, index, weight)
+
+    def formula(feed: Feed) -> Array:
+        return finished(feed["x"] @ weight, feed)
+
+    return Kernel(
+        f"gemm_{name}", operation, layouts, formula, sizes=sizes, rows=rows[:1] == [N] and rows.count(N) == 1
+    )
+
+
+def matmul(
+    name: str, m: int | Var, k: int | Var, n: int | Var, target: Target, *, batch: int | Var = 1, a: str = "rows",
+    shared: bool = False, finish: str = "plain", y: Layout | None = None, sizes: tuple[int, ...] = SOME,
+) -> Kernel:  # fmt: skip
+    """a: "rows", "columns" (stored as (k, m)) or "blocked". shared: one b for the whole batch. b lies in rows of whole
+    vectors, as `kernels/operands.py` sees to."""
+    left = tensor("a", [batch, k, m] if a == "columns" else [batch, m, k])
+    right, made = tensor("b", [k, n] if shared else [batch, k, n]), tensor("y", [batch, m, n])
+    axes, over = loops("a", made.shape), var("k", ix(k))
+    layouts = {
+        left: blocked_by(3, 2, target.lanes) if a == "blocked" else row_major(3),
+        right: row_major(right.rank, target.lanes),
+        made: y or row_major(3, target.lanes),
+    }
+    at = (ix(axes[0]), ix(over), ix(axes[1])) if a == "columns" else (ix(axes[0]), ix(axes[1]), ix(over))
+    row = (ix(over), ix(axes[2]))
+    if finish == "plain":
+        value, finished = epilogue(finish, made, axes, 2, layouts)
+    else:
+        other = tensor("other", made.shape)
+        layouts[other] = layouts[made]
+        value = Op("add", (Acc("f32"), Read(other, tuple(map(ix, axes)))), "f32")
+    operation = MatMul(
+        made, axes, value, over, Read(left, at), Read(right, row if shared else (ix(axes[0]), *row))
+    )
+
+    def formula(feed: Feed) -> Array:
+        product = (feed["a"].swapaxes(1, 2) if a == "columns" else feed["a"]) @ feed["b"]
+        return finished(product, feed) if finish == "plain" else product + feed["other"]
+
+    rows = batch is N and not shared
+    return Kernel(f"matmul_{name}", operation, layouts, formula, sizes=sizes, rows=rows)
+
+
+def attention(
+    name: str, m: int | Var, n: int | Var, k: int, d: int, target: Target, *, batch: int | Var = 1, masked: bool = False,
+    heads: int | None = None, sizes: tuple[int, ...] = SOME,
+) -> Kernel:  # fmt: skip
+    """heads: a, b and c are parts of (batch, rows, heads, k) tensors, as a transformer makes them."""
+    q, keys, values = (
+        tensor("q", [batch, m, k]),
+        tensor("keys", [batch, k, n]),
+        tensor("values", [batch, n, d]),
+    )
+    made, scratch = tensor("y", [batch, m, d]), tensor("scratch", [batch, m, n])
+    axes, inner, column = loops("a", made.shape), var("k", k), var("n", ix(n))
+    layouts = {q: row_major(3), made: row_major(3)}
+    layouts |= {t: row_major(3, target.lanes) for t in (keys, values, scratch)}
+    first, row = ix(axes[0]), ix(axes[1])
+    score: Value = Op("mul", (Acc("f32"), Const(0.125, "f32")), "f32")
+    if masked:
+        mask = tensor("mask", [m, n])
+        layouts[mask] = row_major(2)
+        score = Op("add", (score, Read(mask, (row, ix(column)))), "f32")
+    operation = Attention(
+        made, axes, Acc("f32"), inner, column,
+        Read(q, (first, row, ix(inner))), Read(keys, (first, ix(inner), ix(column))), score,
+        Read(values, (first, ix(column), ix(axes[2]))), scratch,
+    )  # fmt: skip
+
+    def formula(feed: Feed) -> Array:
+        scores = feed["q"].astype(np.float64) @ feed["keys"] * 0.125 + (feed["mask"] if masked else 0)
+        if not scores.shape[-1]:
+            return np.zeros((*scores.shape[:-1], d), np.float32)
+        e = np.exp(scores - scores.max(-1, keepdims=True))
+        return (e / e.sum(-1, keepdims=True) @ feed["values"]).astype(np.float32)
+
+    return Kernel(
+        f"attention_{name}",
+        operation,
+        layouts,
+        formula,
+        sizes=sizes,
+        level=CLOSE,
+        reduction=64,
+        rows=batch is N,
+    )
+
+
+def table(target: Target) -> list[Kernel]:
+    lanes = target.lanes
+    wide = around(lanes, 2 * lanes, 4 * lanes)
+    last = blocked_by(2, 1, lanes)
+    half = blocked_by(2, 1, max(lanes // 2, 4))
+    return [
+        *(gemm(f"rows_{m}", [m], 19, lanes + 3) for m in (*range(1, 18), 25, 29, 31)),
+        *(gemm(f"features_{n}_{f}", [3], 5, n, finish=f) for n in wide for f in ("plain", "residual")),
+        *(gemm(f"steps_{k}", [2], k, 9) for k in (0, 1, 2, 3, 4, 5, 17, 64)),
+        *(gemm(f"blocked_{n}_{f}", [7], 5, n, y=last, finish=f) for n in (lanes, 2 * lanes + 1) for f in ("bias", "residual", "mixed")),
+        *(gemm(f"of_blocked_{k}", [7], k, 9, x=last) for k in around(lanes)),
+        gemm("half", [7], 5, lanes + 3, y=half, finish="mixed"),
+        *(gemm(f"batch_{f}", [N], 5, lanes + 1, finish=f) for f in ("plain", "residual")),
+        gemm("batch_blocked", [N], 5, lanes + 1, y=last, x=last),
+        gemm("sequence", [2, 7], 5, lanes + 1),
+        gemm("sequences", [N, 7], lanes + 1, 2 * lanes, x=blocked_by(3, 2, lanes), y=blocked_by(3, 2, lanes)),
+        gemm("n_of_n", [N, N], 3, lanes, sizes=(1, 2, 5)),
+        gemm("vector", [], 5, lanes + 1),
+        *(matmul(f"columns_{n}", 3, 5, n, target) for n in wide),
+        *(matmul(f"columns_{n}_tight", 3, 5, n, target, y=row_major(3), finish="residual") for n in around(lanes)),
+        *(matmul(f"rows_{m}", m, 19, 2 * lanes + 1, target) for m in (*range(1, 17), 29)),
+        *(matmul(f"steps_{k}", 3, k, lanes, target) for k in (0, 1, 2, 3, 16)),
+        *(matmul(f"a_in_{a}", 5, 2 * lanes + 1, lanes + 1, target, batch=2, a=a) for a in ("columns", "blocked")),
+        matmul("shared", 5, 7, lanes + 1, target, batch=3, shared=True),
+        matmul("residual", 5, 7, lanes + 1, target, finish="residual"),
+        matmul("batch", 5, 7, lanes + 1, target, batch=N),
+        *(matmul(f"n_{n.count('n')}_{n}", *(N if c == "n" else 5 for c in n), target) for n in ("nkc", "mnc", "mkn", "nnn")),
+        *(attention(f"columns_{n}", 3, n, 5, lanes + 1, target) for n in wide),
+        *(attention(f"rows_{m}", m, lanes + 1, 4, lanes, target) for m in (*range(1, 9), 13, 15)),
+        *(attention(f"depth_{d}", 3, 5, 4, d, target) for d in wide),
+        *(attention(f"steps_{k}", 3, 5, k, lanes, target) for k in (1, 2, 3, 17)),
+        *(attention(f"masked_{n}", 5, n, 4, lanes + 1, target, masked=True) for n in around(lanes)),
+        attention("of_nothing", 3, 0, 4, lanes, target),
+        attention("batch", 5, lanes + 1, 4, lanes + 1, target, batch=N),
+        attention("over_n", 3, N, 4, lanes + 1, target),
+        attention("sequence", N, N, 4, lanes + 1, target, masked=True, sizes=(1, 2, 5, 16, 31, 33)),
+    ]  # fmt: skip

@@ -1,0 +1,59 @@
+"""How loops are cut into tiles, and the matrices of Winograd's transforms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from kernel import N, drawn
+
+from ingot.ir.index import evaluate, ix
+from ingot.kernels.tiles import choose, cut, most_rows
+from ingot.kernels.winograd import matrices, transform_weight
+from ingot.target import TARGETS
+from ingot.testing import CLOSE, assert_close
+
+
+@pytest.mark.parametrize("extent", [0, 1, 2, 5, 6, 7, 13, 14, 15, 27, 28, 29, 100])
+@pytest.mark.parametrize("most", [1, 3, 6, 14])
+def test_tiles_cover_an_extent_once(extent: int, most: int) -> None:
+    for runs in (cut(ix(extent), most), cut(ix(N), most)):
+        covered: list[int] = []
+        for run in runs:
+            start, count = (evaluate(e, {"n": extent}) for e in (run.start, run.count))
+            assert run.size <= most
+            covered += range(start, start + count * run.size)
+        assert covered == list(range(extent))
+
+
+@pytest.mark.parametrize("extent", [1, 13, 14, 15, 28, 29, 100, 128])
+def test_a_constant_extent_is_cut_evenly(extent: int) -> None:
+    sizes = {run.size for run in cut(ix(extent), 14)}
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("from_memory", [False, True])
+def test_tiles_fit_the_registers(target: str, from_memory: bool) -> None:
+    chosen = TARGETS[target]
+    for vectors in range(1, 9):
+        for rows, columns in ((1, 1), (7, 7), (56, 56), (1, 200), (14, 1)):
+            tile = choose(chosen, ix(rows), ix(columns), vectors, False, from_memory=from_memory)
+            assert 1 <= tile.vectors <= vectors
+            assert tile.rows * tile.columns <= most_rows(chosen, tile.vectors)
+
+
+@pytest.mark.parametrize("m", [2, 4, 6])
+def test_winograds_matrices_make_a_convolution(m: int) -> None:
+    at, g, bt = (np.array(matrix) for matrix in matrices(m))
+    data, taps = drawn("data", [m + 2], "f64"), drawn("taps", [3], "f64")
+    assert_close(
+        at @ ((g @ taps) * (bt @ data)), np.convolve(data, taps[::-1], "valid"), CLOSE, reduction=(m + 2) ** 2
+    )
+
+
+@pytest.mark.parametrize("m", [2, 4, 6])
+def test_weights_are_transformed_on_both_sides(m: int) -> None:
+    weight, g = drawn("w", [3, 3, 2, 5]), np.array(matrices(m)[1])
+    moved = transform_weight(weight, m)
+    wanted = np.einsum("ai,bj,ijcf->abcf", g, g, weight.astype(np.float64)).reshape((m + 2) ** 2, 2, 5)
+    assert_close(moved, wanted.astype(np.float32), CLOSE)
