@@ -46,9 +46,10 @@ GENERATORS: dict[type[Operation], Callable[..., Built]] = {
 
 
 def build(operation: Operation, layouts: Mapping[Tensor, Layout], target: Target) -> Built:
-    """The kernel of an operation in the chosen layouts; one without tasks where the output has no elements."""
+    """The kernel of an operation in the chosen layouts; one without tasks where what it computes has no elements."""
     builder = Builder(target, layouts)
-    if product(operation.output.shape) == ix(0) and not isinstance(operation, Recurrent):
+    results = operation.writes() if isinstance(operation, Recurrent) else [operation.output]
+    if all(product(result.shape) == ix(0) for result in results):
         builder.buffer(View(operation.output.root()[0], 0), written=True)
         return builder.finish("nothing", builder.fresh_var(0), ix(0), 0.0)
     return GENERATORS[type(operation)](builder, operation)
