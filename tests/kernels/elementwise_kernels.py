@@ -18,6 +18,7 @@ from kernel import (
     loops,
     part,
     tensor,
+    within,
 )
 
 from ingot.ir.index import Atom, IxLike, Var, ix, ix_of
@@ -162,6 +163,9 @@ def table(target: Target) -> list[Kernel]:
         *(twice(f"{x}_to_{y}_{c}", [2, c, 3, 4], x=layouts[x], y=layouts[y]) for x in layouts for y in layouts for c in (1, lanes - 1, lanes, lanes + 1)),
         *(twice(f"{x}_to_last_axis", [1, lanes + 1, 3, 4], x=layouts[x], perm=[0, 2, 3, 1]) for x in layouts),
         *(twice(f"batch_of_{w}", [N, w]) for w in (1, 7, lanes, 2 * lanes)),
+        *(within(twice(f"{x}_to_{y}_whole", [2, lanes, 3, 4], x=layouts[x], y=layouts[y]), [1, lanes, 2, 1])
+          for x in layouts for y in layouts),
+        *(within(twice(f"rows_of_{n}", [3, n]), [1, 5]) for n in around(lanes)),
         twice("long_batch", [N, 5000], sizes=(0, 1, 2)),
         twice("length", [2, N], sizes=(0, 1, lanes - 1, lanes, lanes + 1, 4097)),
         twice("all_n", [N, N], perm=[1, 0], sizes=(0, 1, 5, 2 * lanes + 1)),

@@ -6,7 +6,7 @@ import ctypes
 import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -85,6 +85,15 @@ def part(of: Tensor, origin: Sequence[int], shape: Sequence[IxLike]) -> Tensor:
     return Tensor(
         f"{of.name}_part", of.dtype, tuple(map(ix, shape)), of.kind, region=(of, tuple(map(ix, origin)))
     )
+
+
+def within(kernel: Kernel, origin: Sequence[int]) -> Kernel:
+    """The same, written into the middle of a larger tensor, `origin` away from all of its ends."""
+    made = kernel.operation.output
+    whole = tensor("whole", [d + 2 * o for d, o in zip(made.shape, origin, strict=True)], made.dtype)
+    operation = replace(kernel.operation, output=part(whole, origin, made.shape))
+    layouts = {**kernel.layouts, whole: kernel.layouts[made]}
+    return replace(kernel, name=f"{kernel.name}_within", operation=operation, layouts=layouts)
 
 
 def loops(stem: str, shape: Sequence[IxLike | Var]) -> tuple[Var, ...]:
@@ -244,7 +253,7 @@ class Library:
         normal: bool = False,
         over: Tensor | None = None,
     ) -> Run:
-        """halves: the second half of the tasks before the first. normal: normal numbers, which sums round. over: an
+        """halves: the second half of the tasks of each wave before the first. normal: normal numbers, which sums round. over: an
         input that the output overwrites."""
         run = Run(kernel, {"n": n}, None if normal else kernel.values)
         if over is not None:
@@ -255,10 +264,14 @@ class Library:
         tasks = evaluate(made.kernel.tasks, run.sizes)
         pointers = (ctypes.c_void_p * len(arguments))(*(a.ctypes.data for a in arguments))
         symbols = (ctypes.c_int64 * 1)(n)
-        for begin, end in ((tasks // 2, tasks), (0, tasks // 2)) if halves else ((0, tasks),):
-            getattr(self.functions, kernel.name)(
-                pointers, symbols, ctypes.c_int64(begin), ctypes.c_int64(end)
-            )
+        wave = tasks if made.kernel.wave is None else evaluate(made.kernel.wave, run.sizes)
+        for first in range(0, tasks, max(wave, 1)):
+            last = first + wave
+            middle = first + wave // 2 if halves else first
+            for begin, end in ((middle, last), (first, middle)):
+                getattr(self.functions, kernel.name)(
+                    pointers, symbols, ctypes.c_int64(begin), ctypes.c_int64(end)
+                )
         return run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from kernel import SOME, Kernel, Layouts, N, around, drawn, epilogue, loops, tensor
+from kernel import SOME, Kernel, Layouts, N, around, drawn, epilogue, loops, tensor, within
 
 from ingot.ir.index import Var, ix, var
 from ingot.ir.nodes import Acc, Const, Op, Read, Value
@@ -128,6 +128,10 @@ def table(target: Target) -> list[Kernel]:
         *(gemm(f"blocked_{n}_{f}", [7], 5, n, y=last, finish=f) for n in (lanes, 2 * lanes + 1) for f in ("bias", "residual", "mixed")),
         *(gemm(f"of_blocked_{k}", [7], k, 9, x=last) for k in around(lanes)),
         gemm("half", [7], 5, lanes + 3, y=half, finish="mixed"),
+        *(within(gemm(f"features_{n}", [7], 5, n, finish="bias"), [1, 3]) for n in around(lanes)),
+        within(gemm("blocked", [7], 5, 2 * lanes, y=last), [1, lanes]),
+        *(within(matmul(f"columns_{n}_into", 3, 5, n, target, y=row_major(3)), [1, 2, 3]) for n in around(lanes)),
+        *(within(attention(f"depth_{d}_into", 3, 5, 4, d, target), [1, 2, 3]) for d in around(lanes)),
         *(gemm(f"batch_{f}", [N], 5, lanes + 1, finish=f) for f in ("plain", "residual")),
         gemm("batch_blocked", [N], 5, lanes + 1, y=last, x=last),
         gemm("sequence", [2, 7], 5, lanes + 1),

@@ -23,10 +23,11 @@ def layer(
 ) -> Kernel:  # fmt: skip
     """linear: the gates of a GRU are reset after the product, which has a bias. lanes: of blocked x and y; 0: row-major."""
     gates = GATES[kind]
-    x, y = tensor("x", [steps, batch, gates * hidden]), tensor("y", [steps, batch, hidden])
+    x, y = tensor("x", [batch, steps, gates * hidden]), tensor("y", [batch, steps, hidden])
     states = tuple(tensor(f"state{i}", [batch, hidden]) for i in range(2 if kind == "lstm" else 1))
     scratch = 2 if kind == "gru" and not linear else 0
     last = tuple(tensor(f"last{i}", [batch, hidden]) for i in range(len(states) + scratch))
+    last = (*last, tensor("slots", [2, batch, hidden]))
     weight = drawn("weight", [gates, hidden, hidden], values=EIGHTHS) / np.float32(hidden)
     bias = drawn("bias", [hidden], values=EIGHTHS) if linear else None
     activations = ("Relu",) if relu else ACTIVATIONS[kind]
@@ -37,7 +38,7 @@ def layer(
     layouts |= {t: blocked_by(3, 2, lanes) if lanes else row_major(3) for t in (x, y)}
 
     def formula(feed: Feed) -> Array:
-        given = feed["x"].astype(np.float64)
+        given = feed["x"].astype(np.float64).swapaxes(0, 1)
         h, c = (feed[s.name].astype(np.float64) for s in (states * 2)[:2])
         wanted = np.zeros((*given.shape[:2], hidden))
         for t in reversed(range(len(given))) if reverse else range(len(given)):
@@ -53,10 +54,10 @@ def layer(
             else:
                 h = np.maximum(a[0] + r[0], 0) if relu else np.tanh(a[0] + r[0])
             wanted[t] = h
-        return wanted.astype(np.float32)
+        return wanted.swapaxes(0, 1).astype(np.float32)
 
     return Kernel(
-        f"{kind}_{name}", operation, layouts, formula, EIGHTHS, sizes, CLOSE, 8 * hidden, scale=1.0
+        f"{kind}_{name}", operation, layouts, formula, EIGHTHS, sizes, CLOSE, 8 * hidden, scale=1.0, rows=batch is N
     )  # fmt: skip
 
 
@@ -76,4 +77,5 @@ def table(target: Target) -> list[Kernel]:
         layer("steps_reversed", "lstm", 3, steps=N, reverse=True),
         *(layer(f"relu_{h}", "rnn", h, relu=True) for h in (1, lanes + 1)),
         *(layer("no_step", kind, lanes, steps=0) for kind in GATES),
+        *(layer("no_batch", kind, lanes, batch=0) for kind in GATES),
     ]  # fmt: skip

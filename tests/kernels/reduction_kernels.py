@@ -20,6 +20,7 @@ from kernel import (
     constant,
     loops,
     tensor,
+    within,
 )
 
 from ingot.ir.index import Var, ix, maximum, minimum, var
@@ -192,6 +193,16 @@ def table(target: Target) -> list[Kernel]:
         *(row(f"{axes}_{x}", op, [2, lanes + 1, 2, 3], over, layout=layouts[x])
           for op in ("softmax", "layer_norm") for x in layouts for axes, over in (("space", [2, 3]), ("all", [1, 2, 3]), ("ends", [1, 3]))),
         *(row(f"f64_{n}", op, [3, n], [1], dtype="f64") for op in kinds for n in (1, lanes + 1)),
+        *(within(one, [0, lanes, 1, 2]) for x in layouts for one in (
+            reduce(f"across_{x}", [2, lanes, 3, 5], [3], x=layouts[x], y=layouts[x]),
+            reduce(f"argmax_{x}_to_same", [2, lanes, 3, 5], [3], op="argmax", x=layouts[x], y=layouts[x]),
+            window(f"max_{x}", lanes, 5, 6, 3, 1, x=layouts[x]),
+            window(f"add_{x}", lanes, 5, 6, 3, 1, x=layouts[x], op="add"),
+            *(row(f"channels_{x}_kept", op, [2, lanes, 2, 3], [1], layout=layouts[x], kept=True) for op in ("softmax", "layer_norm")),
+            row(f"space_{x}_kept", "softmax", [2, lanes, 2, 3], [2, 3], layout=layouts[x], kept=True),
+        )),
+        *(within(row(f"of_{n}_kept_too", "softmax", [3, n], [1], kept=True), [1, 3]) for n in around(lanes)),
+        *(within(reduce(f"columns_{n}", [9, n], [0]), [1, 3]) for n in around(lanes)),
         *(row("batch", op, [N, lanes + 1], [1]) for op in kinds),
         *(row("along_n", op, [2, N], [1], sizes=(1, 0, lanes - 1, lanes, 2 * lanes + 1)) for op in kinds),
         *(row("pitched", op, [3, lanes + 1], [1], layout=row_major(2, lanes)) for op in kinds),
