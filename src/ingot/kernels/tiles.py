@@ -41,12 +41,16 @@ def cut(extent: Ix, most: int) -> list[Run]:
 
 
 def most_rows(target: Target, vectors: int) -> int:
-    """The rows of accumulators that fit beside `vectors` weight vectors and one broadcast."""
-    return max((target.registers - vectors - 1) // vectors, 1)
+    """The rows of accumulators that fit beside `vectors` weight vectors and one broadcast; for one vector, compilers want
+    two registers more, or keep sums in memory."""
+    return max((target.registers - vectors - (3 if vectors == 1 else 1)) // vectors, 1)
 
 
 def step_cost(rows: int, vectors: int, half: bool) -> float:
-    """Cycles of one multiply step of a tile: arithmetic, loads or latency, whichever is longest."""
+    """Cycles of one multiply step of a tile: arithmetic, loads or latency, whichever is longest.
+
+    half: the vectors have 32 bytes at most, so that two are multiplied in a cycle.
+    """
     unit = 0.5 if half else 1.0
     return max(rows * vectors * unit, (rows + vectors) * 0.5, 4.0) + 0.3 + (0.1 * rows if vectors == 1 else 0)
 
@@ -65,8 +69,10 @@ def choose(
 ) -> Tile:
     """The tile with the least estimated time for rows x columns positions and so many vectors of features.
 
+    half: the vectors are half of the target's.
     from_memory: the weights overflow the caches, so the first tile of a panel waits for them.
     """
+    half = half or target.lanes <= 8
     best: tuple[float, Tile] | None = None
     limit = 8 if columns == ix(1) else 4
     arriving = 10.0 if from_memory and not half else 5.0 if from_memory else 0.0
