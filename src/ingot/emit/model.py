@@ -11,8 +11,9 @@ import numpy as np
 from ingot.emit.c import Printer, source, symbol_name
 from ingot.emit.header import comment
 from ingot.ir.index import Ix, Var, ix, nonnegative, show, var
-from ingot.ir.nodes import DTYPES, Kernel
+from ingot.ir.nodes import DTYPES, Kernel, data_of
 from ingot.ir.program import Operation, Program, Tensor
+from ingot.ir.work import picoseconds
 from ingot.kernels.builder import Built, Packed
 from ingot.schedule.memory import Plan
 from ingot.target import Target
@@ -165,19 +166,28 @@ def _call(
         else:
             pointers.append(_pointer(argument.root, weights, plan, program, printer, argument.start))
     kernel = step.built.kernel
-    grain = max(int(GRAIN / max(kernel.work, 1e-3)), 1)
+    grain = _grain(step, printer)
     call = f"ingot_parallel(f->threads, {name}, p, s, {printer.index(kernel.tasks)}, {grain})"
     if kernel.wave is not None:
         sizes = f"{printer.index(kernel.tasks)}, {printer.index(kernel.wave)}, {grain}"
         call = f"ingot_parallel_waves(f->threads, {name}, p, s, {sizes})"
     line = f"{{ void *const p[] = {{{', '.join(pointers)}}}; {call}; }}"
     most = kernel.tasks if kernel.wave is None else kernel.wave
-    if kernel.tasks.is_const and most.is_const and most.value <= grain:
+    if isinstance(grain, int) and most.is_const and most.value <= grain:
         line = f"{{ void *const p[] = {{{', '.join(pointers)}}}; {name}(p, s, 0, {kernel.tasks.value}); }}"
     for tensor, wanted in step.operation.guard:
         test = f"*(const uint8_t *){_pointer(tensor.root()[0], weights, plan, program, printer)}"
         line = f"if ({'' if wanted else '!'}{test}) {line}"
     return [f"  /* {comment(', '.join(step.operation.nodes))} */", f"  {line}"]
+
+
+def _grain(step: Step, printer: Printer) -> int | str:
+    """How many tasks are worth another thread, an expression where it depends on the symbols."""
+    kernel = step.built.kernel
+    work = picoseconds(step.operation)
+    if (work.is_const and kernel.tasks.is_const) or data_of(work):
+        return max(int(GRAIN / max(kernel.work, 1e-3)), 1)
+    return f"ingot_grain({printer.index(kernel.tasks)}, {_real(work)})"
 
 
 def _pointer(
@@ -233,6 +243,10 @@ def _model_file(
         "static inline int64_t ingot_max(int64_t a, int64_t b) { return a > b ? a : b; }",
         "static inline int64_t ingot_floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }",
         "static inline int64_t ingot_floor_mod(int64_t a, int64_t b) { return a - ingot_floor_div(a, b) * b; }",
+        "static inline int64_t ingot_grain(int64_t tasks, double picoseconds) {",
+        f"  const double grain = {GRAIN * 1000} * tasks / (picoseconds + 1.0);",
+        "  return grain < 1e9 ? (int64_t)grain : 1000000000;",
+        "}",
         "",
         *(f"void {k.name}(void *const *p, const int64_t *s, int64_t begin, int64_t end);" for k in kernels),
         "",

@@ -83,8 +83,21 @@ def direct_macs(program: Program) -> int | None:
     return total
 
 
+def picoseconds(operation: Operation) -> Ix:
+    """A rough time of one run on a core with wide vectors, as an expression of the symbols."""
+    macs, others = _sums(operation)
+    return macs * 20 + others * 10 + product(operation.output.shape) * 30
+
+
 def _parts(operation: Operation, symbols: Mapping[str, int]) -> tuple[int, int] | None:
     """(multiply-adds, other operations)."""
+    macs, others = _sums(operation)
+    whole, rest = _value(macs, symbols), _value(others, symbols)
+    return None if whole is None or rest is None else (whole, rest)
+
+
+def _sums(operation: Operation) -> tuple[Ix, Ix]:
+    """(multiply-adds, other operations), as expressions of the symbols."""
     size = product(operation.output.shape)
     macs, others = ix(0), size * _count(operation.finish)
     if isinstance(operation, Dense):
@@ -113,8 +126,7 @@ def _parts(operation: Operation, symbols: Mapping[str, int]) -> tuple[int, int] 
         others = size * _TRANSFORM
     elif isinstance(operation, WinogradOutput):
         others += product(operation.products.shape) * _TRANSFORM
-    whole, rest = _value(macs, symbols), _value(others, symbols)
-    return None if whole is None or rest is None else (whole, rest)
+    return macs, others
 
 
 def _bytes(operation: Operation, symbols: Mapping[str, int]) -> int | None:

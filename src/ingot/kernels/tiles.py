@@ -19,7 +19,7 @@ class Run:
 
 def cut(extent: Ix, most: int) -> list[Run]:
     """Cover [0, extent) with tiles of at most `most`: a constant extent evenly (128 = 8 x 13 + 2 x 12), any other by
-    full tiles and a rest of fours and ones."""
+    full tiles and a rest of fours, twos and ones."""
     if extent.is_const:
         n = extent.value
         tiles = -(-n // most)
@@ -33,7 +33,7 @@ def cut(extent: Ix, most: int) -> list[Run]:
     full = extent // most
     runs = [Run(ix(0), full, most)]
     start, left = full * most, extent - full * most
-    for size in (4, 1):
+    for size in (4, 2, 1):
         if size < most:
             runs.append(Run(start, left // size, size))
             start, left = start + left // size * size, left - left // size * size
