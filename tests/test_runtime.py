@@ -295,6 +295,42 @@ def test_outputs_are_new_arrays(built: Path) -> None:
     np.testing.assert_array_equal(second, scaled(rows(2) + 1))
 
 
+def test_a_binding_runs_on_arrays_in_place(built: Path) -> None:
+    session, x = load(built / "scale.ingot"), rows(3)
+    binding = session.bind({"x": x})
+    assert binding.inputs["x"] is x
+    for factor in (1, -2):
+        x *= factor
+        outputs = binding.run()
+        assert outputs[0] is binding.outputs[0]
+        assert outputs[0].tobytes() == session.run(None, {"x": x})[0].tobytes()
+    strided = session.bind({"x": np.repeat(x, 2, axis=0)[::2]})
+    assert strided.run()[0].tobytes() == outputs[0].tobytes()
+    with pytest.raises(IngotError) as caught:
+        session.bind({"y": x})
+    assert caught.value.code == "input-name"
+
+
+def test_a_binding_outlives_its_session_and_gives_everything_back(copy_of: Callable[[str], Path]) -> None:
+    folder = copy_of("scale")
+    session = load(folder)
+    wanted = session.run(None, {"x": rows(2)})[0]
+    binding = session.bind({"x": rows(2)})
+    del session
+    assert binding.run()[0].tobytes() == wanted.tobytes()
+    del binding
+    assert str(folder / "scale.weights") not in Path("/proc/self/maps").read_text()
+
+
+def test_a_binding_of_sizes_known_only_while_running(built: Path) -> None:
+    session = load(built / "keep.ingot")
+    x = np.array([1, -1, 2, -2, 3], np.float32)
+    binding = session.bind({"x": x})
+    for _ in range(2):
+        x[:] = -x
+        assert binding.run()[0].tobytes() == session.run(None, {"x": x})[0].tobytes()
+
+
 def test_the_header_has_the_version_of_the_package() -> None:
     parts = __version__.split(".")
     number = int(parts[0]) * 10000 + int(parts[1]) * 100 + int(parts[2])

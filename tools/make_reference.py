@@ -145,8 +145,8 @@ def python() -> str:
         if inspect.isclass(value):
             parts += _class(f"ingot.{name}", value)
     parts.append("## What calls return")
-    port = importlib.import_module("ingot.runtime").Port
-    for kind in (lowering.CheckReport, lowering.Gap, port):
+    runtime = importlib.import_module("ingot.runtime")
+    for kind in (runtime.Binding, lowering.CheckReport, lowering.Gap, runtime.Port):
         parts += _class(kind.__name__, kind)
     parts += ["`ingot.__version__` is the version as a string."]
     return page("Python", "src/ingot/__init__.py and the docstrings of what it names", *parts)
