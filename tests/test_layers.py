@@ -33,6 +33,7 @@ BELOW = {
     "schedule": ("errors", "ir", "target"),
     "kernels": ("errors", "ir", "isa", "schedule", "target"),
     "emit": ("errors", "ir", "isa", "kernels", "runtime", "schedule", "target"),
+    "tune": ("emit", "errors", "ir", "kernels", "runtime", "target", "version"),
     "compiler": (
         "debug",
         "dump",
@@ -47,6 +48,7 @@ BELOW = {
         "schedule",
         "target",
         "toolchain",
+        "tune",
         "version",
     ),
 }

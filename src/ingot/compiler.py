@@ -29,6 +29,7 @@ from ingot.ir.program import Program, Tensor
 from ingot.ir.show import show_program
 from ingot.ir.verify import verify
 from ingot.ir.work import direct_macs
+from ingot.kernels.choice import Choices
 from ingot.kernels.operands import rearrange
 from ingot.kernels.select import build
 from ingot.kernels.use_winograd import use_winograd
@@ -39,6 +40,8 @@ from ingot.schedule import layout
 from ingot.schedule.fuse import fuse
 from ingot.schedule.memory import Plan, plan
 from ingot.target import Target, resolve
+from ingot.tune.results import kernel_key, load_results, machine_key, save_results
+from ingot.tune.search import Make, Search, Variant, check_tunable
 from ingot.version import __version__
 
 Model = "str | Path | onnx.ModelProto | onnx_ir.Model"
@@ -61,6 +64,8 @@ def compile(
     cc: str | None = None,
     name: str | None = None,
     profile: bool = False,
+    tune: float | None = None,
+    tuning: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Package:
     """Cast a model into a package.
@@ -68,8 +73,11 @@ def compile(
     model: a path or a loaded model. shapes: input name -> dimensions, integers or symbol names, in place of the model's.
     target: "native" or a name of `ingot targets`. emit: "library", "static" or "source". cc: a C compiler other than
     the default. name: of the library, by default the model's. profile: the library counts the time of each step, which
-    `ingot bench --profile` reads, and the report lists the "steps". progress: called with (stage, done, total).
-    Raises IngotError; nothing is written but the build cache.
+    `ingot bench --profile` reads, and the report lists the "steps". tune: seconds to spend on timing kernels of this
+    model in other tiles and methods on this machine; the result is kept where the whole model is faster with it. tuning:
+    a file of earlier results, used with or without tune, which adds to it; without a file it adds to
+    $INGOT_TUNING. progress: called with (stage, done, total).
+    Raises IngotError; nothing is written but the build cache and the file of results.
     """
     if precision != "f32":
         raise IngotError(
@@ -82,36 +90,61 @@ def compile(
             where="emit",
             remedy="use library, static or source",
         )
-    trace = Trace()
-    stages = _Stages(progress, trace)
+    stages = _Stages(progress, Trace())
     chosen = resolve(target)
+    file = None if tuning is None and tune is None else Path(tuning or debug.tuning_file())
+    if tune is not None:
+        check_tunable(chosen, tune)
+    machine = machine_key(chosen)
+    results = {} if file is None else load_results(file, missing=tune is not None).get(machine, {})
     compiler = None if emit == "source" else toolchain.find_compiler(cc)
     with stages("load"):
         graph = load_model(model, shapes)
-        label = identifier(name or _stem(model, graph))
+        label = label_of(model, graph, name)
         before = sum(1 for _ in graph.graph.all_nodes())
     with stages("optimise graph"):
         optimize(graph)
         after = sum(1 for _ in graph.graph.all_nodes())
-        trace.model("optimised", graph)
-    program, layouts, steps = schedule(graph, label, chosen, stages)
+        stages.trace.model("optimised", graph)
+    tuned: dict[str, float] = {}
+    if tune is not None:
+        assert file is not None
+        with stages("tune"):
+            search = Search(maker(graph, label, chosen, cc), results)
+            search.run(tune, lambda share: stages.tell(round(100 * share), 100))
+            untuned, faster = search.verdict()
+            tuned = {"untuned_seconds": untuned, "tuned_seconds": faster}
+            save_results(
+                file,
+                machine,
+                {key: search.results[key] for key in search.sites.keys() & search.results.keys()},
+            )
+        results = search.results
+    choices = Choices({key: result.pick for key, result in results.items()} if file else None)
+    program, layouts, steps = schedule(graph, label, chosen, stages, choices)
     with stages("memory"):
         memory = plan(program, layouts)
     with stages("emit"):
         emitted = write_c(program, steps, memory, chosen, __version__, profile)
     with stages("build"):
-        files = _build(program, emitted, compiler, chosen, emit, stages, trace)
-    package = _package(program, graph, emitted, memory, chosen, files, before, after, stages)
+        files = _build(program, emitted, compiler, chosen, emit, stages)
+    package = _package(program, graph, emitted, memory, chosen, files, choices)
+    package.report |= {"nodes_before": before, "nodes_after": after, "seconds": dict(stages.seconds), **tuned}
     if profile:
         package.report["steps"] = list(zip(emitted.order, program.operations, strict=True))
     return package
 
 
 def schedule(
-    graph: onnx_ir.Model, name: str, target: Target, stages: _Stages | None = None
+    graph: onnx_ir.Model,
+    name: str,
+    target: Target,
+    stages: _Stages | None = None,
+    choices: Choices | None = None,
 ) -> tuple[Program, dict[Tensor, layout.Layout], list[Step]]:
     """The middle of the pipeline: an optimised model becomes kernels in chosen layouts, in the order they run."""
     stages = stages or _Stages(None, Trace())
+    choices = choices or Choices()
     trace = stages.trace
     with stages("lower"):
         program = lowering.lower(graph, name)
@@ -121,17 +154,37 @@ def schedule(
         verify(program)
         _after("fuse", program, trace)
     with stages("winograd"):
-        use_winograd(program, target)
+        use_winograd(program, target, choices)
     with stages("layout"):
         layouts = layout.assign(program, target.lanes)
         rearrange(program, layouts, target)
         _after("layout", program, trace, layouts)
     with stages("kernels"):
-        steps = _kernels(program, layouts, target, stages)
+        steps = _kernels(program, layouts, target, stages, choices)
     for step in steps:
         kernel = step.built.kernel
         trace.say(2, f"{kernel.name}: {show(kernel.tasks)} tasks for {', '.join(step.operation.nodes)}")
     return program, layouts, steps
+
+
+def maker(graph: onnx_ir.Model, name: str, target: Target, cc: str | None = None) -> Make:
+    """What builds an optimised model with other picks, for the search."""
+    compiler = toolchain.find_compiler(cc)
+
+    def make(picks: Mapping[str, str], *, clocks: bool, known: Variant | None = None) -> Variant:
+        stages, choices = _Stages(None, Trace(silent=True)), Choices(picks)
+        program, layouts, steps = schedule(graph, name, target, stages, choices)
+        memory = plan(program, layouts)
+        emitted = write_c(
+            program, steps, memory, target, __version__, clocks, known.emitted if known else None
+        )
+        files = _build(program, emitted, compiler, target, "library", stages)
+        package = _package(program, graph, emitted, memory, target, files, choices)
+        return Variant(
+            package, name, choices.sites, program.operations, program.inputs, memory.typical, emitted, clocks
+        )
+
+    return make
 
 
 def check(
@@ -245,17 +298,33 @@ def identifier(text: str) -> str:
     return f"m_{clean}" if _TAKEN.fullmatch(clean) or clean in _C_WORDS else clean
 
 
-def _stem(model: object, graph: onnx_ir.Model) -> str:
-    return Path(model).stem if isinstance(model, str | Path) else graph.graph.name or "model"
+def label_of(
+    model: str | Path | onnx.ModelProto | onnx_ir.Model, graph: onnx_ir.Model, name: str | None = None
+) -> str:
+    """What a library is called: a name that was given, or that of the model's file or graph."""
+    stem = Path(model).stem if isinstance(model, str | Path) else graph.graph.name or "model"
+    return identifier(name or stem)
 
 
 def _kernels(
-    program: Program, layouts: Mapping[Tensor, layout.Layout], target: Target, stages: _Stages
+    program: Program,
+    layouts: Mapping[Tensor, layout.Layout],
+    target: Target,
+    stages: _Stages,
+    choices: Choices,
 ) -> list[Step]:
     steps = []
+    symbols = [v.name for v in program.symbols]
     for i, operation in enumerate(program.operations):
         try:
-            steps.append(Step(operation, build(operation, layouts, target)))
+            built = build(operation, layouts, target)
+            if choices.wanted and len(built.candidates) > 1:
+                key = kernel_key(operation, built, symbols)
+                pick = choices.pick(key, built.candidates, operation)
+                choices.decided(key, [operation])
+                if pick is not built.candidates[0]:
+                    built = build(operation, layouts, target, pick.name)
+            steps.append(Step(operation, built))
         except (AssertionError, KeyError, ValueError) as error:
             raise IngotError(
                 "internal",
@@ -287,7 +356,6 @@ def _build(
     target: Target,
     form: str,
     stages: _Stages,
-    trace: Trace,
 ) -> dict[str, bytes | Path]:
     """The files of the package that the toolchain makes, and those that stand beside them.
 
@@ -301,7 +369,7 @@ def _build(
     if compiler is None:
         files |= {f: text.encode() for f, text in (emitted.kernel_files | plain | headers).items()}
         files["CMakeLists.txt"] = _cmake(name, list(plain), list(emitted.kernel_files), target).encode()
-        trace.sources(emitted.kernel_files | plain, headers, [])
+        stages.trace.sources(emitted.kernel_files | plain, headers, [])
         command = "cmake -B build && cmake --build build"
     else:
         command = "\n".join(
@@ -312,7 +380,7 @@ def _build(
         )
         units = [(f, flags) for f in emitted.kernel_files] + [(f, FLAGS) for f in plain]
         commands = [compiler.compile_command(f, f"{Path(f).stem}.o", own) for f, own in units]
-        trace.sources(emitted.kernel_files | plain, headers, commands)
+        stages.trace.sources(emitted.kernel_files | plain, headers, commands)
         total = len(units)
         done = toolchain.compile_objects(
             compiler, plain, FLAGS, progress=lambda n, _: stages.tell(n, total), include=headers
@@ -359,9 +427,7 @@ def _package(
     memory: Plan,
     target: Target,
     files: dict[str, bytes | Path],
-    before: int,
-    after: int,
-    stages: _Stages,
+    choices: Choices,
 ) -> Package:
     library = next(
         (len(c) for f, c in files.items() if f.endswith((".so", ".a")) and isinstance(c, bytes)), 0
@@ -393,11 +459,9 @@ def _package(
         "symbols": {name: {"typical": value} for name, value in memory.typical.items()},
         "memory": sizes,
         "kernels": kernels,
+        "tuned": choices.changed,
         "macs": direct_macs(program),
         "model": {"producer": graph.producer_name or "", "opset": dict(graph.opset_imports)},
     }
-    report = {
-        "nodes_before": before, "nodes_after": after, "kernels": len(kernels), **sizes, "precision": "f32",
-        "seconds": dict(stages.seconds),
-    }  # fmt: skip
+    report = {"kernels": len(kernels), **sizes, "precision": "f32", "tuned": len(choices.changed)}
     return Package(program.name, manifest, files, report)

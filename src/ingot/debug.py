@@ -45,6 +45,11 @@ VARIABLES: tuple[Variable, ...] = (
         "the processors this process may use",
         "most threads of the process-wide pool, in compiled libraries too",
     ),
+    Variable(
+        "INGOT_TUNING",
+        "tuning.json in the folder of compiled objects",
+        "file that `ingot compile --tune` adds to where --tuning names none",
+    ),
     Variable("INGOT_VERIFY", "0", "1 checks the program after every stage, not only before kernels are made"),
 )
 
@@ -67,6 +72,12 @@ def cache_folder() -> Path:
         return Path(text).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path("~/.cache").expanduser()) / "ingot"
+
+
+def tuning_file() -> Path:
+    """INGOT_TUNING, or the one beside the build cache; it need not exist."""
+    text = os.environ.get("INGOT_TUNING")
+    return Path(text).expanduser().absolute() if text else cache_folder() / "tuning.json"
 
 
 def verify() -> bool:

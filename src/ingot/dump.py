@@ -13,11 +13,11 @@ from ingot import debug
 
 
 class Trace:
-    """One compilation's stages, numbered in order."""
+    """One compilation's stages, numbered in order. silent: nothing is printed or written."""
 
-    def __init__(self) -> None:
-        self.folder = debug.dump_folder()
-        self.level = debug.level()
+    def __init__(self, silent: bool = False) -> None:
+        self.folder = None if silent else debug.dump_folder()
+        self.level = 0 if silent else debug.level()
         self.number = 0
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)

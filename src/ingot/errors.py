@@ -40,6 +40,7 @@ CODES: dict[str, str] = {
     "shape-unknown": "a shape cannot be derived at compile time",
     "target-mismatch": "this processor lacks instructions that the package was compiled for",
     "target-unknown": "no such target",
+    "tuning-invalid": "the file of tuning results is missing, damaged or of another format",
     "unsupported": "an operator, dtype or attribute that ingot cannot compile",
 }
 

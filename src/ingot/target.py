@@ -61,17 +61,32 @@ TARGETS: dict[str, Target] = {t.name: t for t in (_GENERIC, _AVX2, _AVX512)}
 @cache
 def cpu_features() -> frozenset[str]:
     """The feature flags of this machine's first core, as the kernel names them; empty where they are not told."""
+    return frozenset((_cpuinfo("flags") or _cpuinfo("Features")).split())
+
+
+def cpu_name() -> str:
+    """What the processor calls itself."""
+    return _cpuinfo("model name") or platform.processor() or "unknown"
+
+
+def _cpuinfo(name: str) -> str:
+    """What the kernel says of this machine's first core; empty where it does not."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
-        return frozenset()
-    line = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), ":")
-    return frozenset(line.split(":", 1)[1].split())
+        return ""
+    line = next((line for line in text.splitlines() if line.startswith(name)), ":")
+    return line.split(":", 1)[1].strip()
+
+
+def runs_here(target: Target) -> bool:
+    """Whether this machine can run what is compiled for the target."""
+    return target.cpu_flags <= cpu_features()
 
 
 def native() -> Target:
     """The best target that this machine can run."""
-    runnable = [t for t in TARGETS.values() if t.cpu_flags <= cpu_features()]
+    runnable = [t for t in TARGETS.values() if runs_here(t)]
     if platform.machine() not in ("x86_64", "AMD64"):
         return _GENERIC
     return max(runnable, key=lambda t: t.lanes)

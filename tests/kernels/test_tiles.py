@@ -7,7 +7,7 @@ import pytest
 from kernel import N, drawn
 
 from ingot.ir.index import evaluate, ix
-from ingot.kernels.tiles import choose, cut, most_rows
+from ingot.kernels.tiles import cut, most_rows, rank
 from ingot.kernels.winograd import matrices, transform_weight
 from ingot.target import TARGETS
 from ingot.testing import CLOSE, assert_close
@@ -37,9 +37,12 @@ def test_tiles_fit_the_registers(target: str, from_memory: bool) -> None:
     chosen = TARGETS[target]
     for vectors in range(1, 9):
         for rows, columns in ((1, 1), (7, 7), (56, 56), (1, 200), (14, 1)):
-            tile = choose(chosen, ix(rows), ix(columns), vectors, False, from_memory=from_memory)
-            assert 1 <= tile.vectors <= vectors
-            assert tile.rows * tile.columns <= most_rows(chosen, tile.vectors)
+            ranked = rank(chosen, ix(rows), ix(columns), vectors, False, from_memory=from_memory)
+            assert ranked
+            for cost, tile in ranked:
+                assert cost >= ranked[0][0] * 0.999
+                assert 1 <= tile.vectors <= vectors
+                assert tile.rows * tile.columns <= most_rows(chosen, tile.vectors)
 
 
 @pytest.mark.parametrize("m", [2, 4, 6])

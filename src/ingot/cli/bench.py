@@ -13,6 +13,7 @@ from ingot.errors import IngotError
 
 if TYPE_CHECKING:
     from ingot.report.bench import BenchReport
+    from ingot.report.candidates import Candidates
     from ingot.report.profile import Profile
 
 
@@ -36,9 +37,23 @@ def command(
     runs: Annotated[
         int | None, typer.Option(min=1, help="Stop after this many runs of each.", show_default=False)
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.0, help="Stop after this time in all.")] = 5.0,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Stop after this time in all; with --candidates, time each build for so long.",
+            show_default="5, or 1",
+        ),
+    ] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Time each kernel instead, of a model, without other runtimes.")
+    ] = False,
+    candidates: Annotated[
+        bool,
+        typer.Option(
+            "--candidates",
+            help="Time each candidate of every kernel that has several instead, of a model.",
+        ),
     ] = False,
     json_output: Annotated[
         Path | None,
@@ -56,9 +71,26 @@ def command(
             where="--profile",
             remedy="leave out --against and --model",
         )
-    report: BenchReport | Profile
+    if candidates and (profile or against is not None or model is not None or inputs or threads != 1):
+        raise IngotError(
+            "option-invalid",
+            "candidates are timed with random inputs on one thread, and nothing else is",
+            where="--candidates",
+            remedy="leave out the other options but --shape, --target, --seconds and --json",
+        )
+    report: BenchReport | Profile | Candidates
     with progress_bar() as progress:
-        if profile:
+        if candidates:
+            from ingot.report.candidates import candidates as try_all
+
+            report = try_all(
+                source,
+                shapes=shapes,
+                target=target,
+                seconds=1.0 if seconds is None else seconds,
+                progress=progress,
+            )
+        elif profile:
             from ingot.report.profile import profile as measure
 
             report = measure(
@@ -68,7 +100,7 @@ def command(
                 target=target,
                 threads=threads,
                 runs=runs,
-                seconds=seconds,
+                seconds=5.0 if seconds is None else seconds,
                 progress=progress,
             )
         else:
@@ -83,7 +115,7 @@ def command(
                 target=target,
                 threads=threads,
                 runs=runs,
-                seconds=seconds,
+                seconds=5.0 if seconds is None else seconds,
                 progress=progress,
             )
     if json_output is not None:
@@ -98,9 +130,13 @@ def _names(against: str | None) -> list[str] | None:
     return [] if against == "none" else [name.strip() for name in against.split(",")]
 
 
-def _show(report: BenchReport | Profile) -> None:
+def _show(report: BenchReport | Profile | Candidates) -> None:
     from ingot.report.bench import BenchReport
+    from ingot.report.candidates import Candidates
 
+    if isinstance(report, Candidates):
+        _show_candidates(report)
+        return
     shapes = ", ".join(f"{name} {shape_text(shape)}" for name, shape in report.shapes.items())
     threads = f"{report.threads} thread{'s' if report.threads > 1 else ''}"
     title = f"{report.name} on {report.target}, {threads}, {shapes}"
@@ -165,4 +201,27 @@ def _show_kernels(report: Profile, title: str) -> None:
     print(f"{seconds_text(report.seconds)} a run, {seconds_text(total)} in kernels: {kinds}")
     print(
         f"measured: peak {report.peak_flops / 1e9:.1f} GFLOP/s, reads {report.read_bandwidth / 1e9:.1f} GB/s"
+    )
+
+
+def _show_candidates(report: Candidates) -> None:
+    rows = []
+    for choice in report.choices:
+        for i, one in enumerate(choice.candidates):
+            rows.append(
+                [
+                    "" if i else choice.name,
+                    "" if i else str(choice.uses),
+                    one.name,
+                    "" if one.seconds is None else seconds_text(one.seconds),
+                    "" if one.gflops is None else f"{one.gflops:.1f}",
+                    f"{one.predicted:.2f}",
+                    " ".join(["<--"] * (one.name == choice.picked) + ["best"] * (one.name == choice.best)),
+                ]
+            )
+    columns = ["choice", "uses", "candidate", "time", "GFLOP/s", "predicted", ""]
+    print_table(f"{report.name} on {report.target}, 1 thread", columns, rows)
+    print(
+        f"{seconds_text(report.default)} a run as picked (<--), {seconds_text(report.best)} with the best of each: "
+        f"{report.default / report.best:.3f}x"
     )

@@ -48,6 +48,20 @@ def command(
     cc: Annotated[
         str | None, typer.Option(help="C compiler to use instead of $CC or the bundled one.")
     ] = None,
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Seconds to spend on timing other tiles and methods on this machine.",
+            show_default=False,
+        ),
+    ] = None,
+    tuning: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of tuning results to use; --tune adds to it, or to $INGOT_TUNING.", show_default=False
+        ),
+    ] = None,
     max_memory: Annotated[
         str | None, typer.Option(help="Fail if one context needs more memory than this, such as 512K or 64M.")
     ] = None,
@@ -66,6 +80,8 @@ def command(
             precision=precision.value,
             emit=emit.value,
             cc=cc,
+            tune=tune,
+            tuning=tuning,
             max_memory=max_memory,
             progress=progress,
         )
@@ -91,6 +107,12 @@ def _rows(report: dict[str, Any]) -> list[list[str]]:
         ["target", report["target"]],
         ["precision", report["precision"]],
     ]
+    if report["tuned"]:
+        rows.append(["tuned", f"{report['tuned']} choices differ from the default"])
+    if "tuned_seconds" in report:
+        gain = report["untuned_seconds"] / report["tuned_seconds"]
+        text = f"{seconds_text(report['tuned_seconds'])} a run, {gain:.3f}x as fast as untuned"
+        rows.append(["tuning", text])
     stages = sorted(report.get("seconds", {}).items(), key=lambda item: -item[1])[:3]
     if stages:
         rows.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -107,14 +107,17 @@ def emit(
     target: Target,
     version: str,
     profile: bool = False,
+    known: Emitted | None = None,
 ) -> Emitted:
     """Print every kernel once, the run that calls them, and the description the runtime works from.
 
-    profile: the library also exports `int64_t <name>_profile[]`, the nanoseconds that each step has taken so far.
+    profile: the library also exports `int64_t <name>_profile[]`, the nanoseconds that each step has taken so far. known:
+    another program's C, whose files stand before those of the kernels that it lacks.
     """
     symbols = [v.name for v in program.symbols]
     weights = Weights()
-    kernels: dict[str, KernelInfo] = {}
+    before = {} if known is None else {k.text: replace(k, nodes=[], calls=0) for k in known.kernels}
+    kernels: dict[str, KernelInfo] = dict(before)
     calls: list[str] = []
     order: list[str] = []
     for step in steps:
@@ -132,7 +135,8 @@ def emit(
             calls.append(f"  lap = ingot_lap(lap, &{program.name}_profile[{len(order)}]);")
         order.append(info.name)
     blob = weights.file()
-    files = _kernel_files(list(kernels.values()), target)
+    files = {} if known is None else dict(known.kernel_files)
+    files |= _kernel_files([k for k in kernels.values() if k.text not in before], target, len(files))
     model = _model_file(program, kernels.values(), calls, plan, target, version, blob)
     if profile:
         model = _with_clock(model, program.name, len(order))
@@ -205,8 +209,8 @@ def _pointer(
     return f"(a + {printer.index(plan.offsets[tensor] + offset)})"
 
 
-def _kernel_files(kernels: Sequence[KernelInfo], target: Target) -> dict[str, str]:
-    """Kernels in files of similar length, so that they compile in parallel and rebuild alone."""
+def _kernel_files(kernels: Sequence[KernelInfo], target: Target, number: int) -> dict[str, str]:
+    """Kernels in files of similar length, so that they compile in parallel and rebuild alone, numbered from `number`."""
     files: dict[str, str] = {}
     group: list[KernelInfo] = []
     for i, kernel in enumerate(kernels):
@@ -218,7 +222,7 @@ def _kernel_files(kernels: Sequence[KernelInfo], target: Target) -> dict[str, st
             ]
             used = {name: None for k in group for name in k.used}
             text = source(target.isa, functions, used, lambda: "")
-            files[f"kernels_{len(files)}.c"] = text
+            files[f"kernels_{number + len(files)}.c"] = text
             group = []
     return files
 

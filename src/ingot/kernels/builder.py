@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -41,9 +42,11 @@ from ingot.ir.nodes import (
     walk,
 )
 from ingot.ir.program import Tensor
+from ingot.kernels.choice import Candidate
 from ingot.schedule.layout import Layout
 from ingot.target import Target
 
+T = TypeVar("T")
 SPARE = 64
 """Bytes after a constant that may be read."""
 
@@ -69,10 +72,14 @@ Argument = View | Packed
 
 @dataclass
 class Built:
-    """A kernel and the storage or packed constants that its buffers stand for."""
+    """A kernel and the storage or packed constants that its buffers stand for.
+
+    candidates: what its generator could have built, the default first; empty where it had no choice.
+    """
 
     kernel: Kernel
     arguments: list[Argument]
+    candidates: Sequence[Candidate[Any]] = ()
 
 
 @dataclass
@@ -86,14 +93,21 @@ class Lane:
 
 @dataclass
 class Builder:
-    """Collects the statements of one kernel."""
+    """Collects the statements of one kernel. wanted: the name of the candidate to build where there is a choice."""
 
     target: Target
     layouts: Mapping[Tensor, Layout]
+    wanted: str | None = None
+    candidates: Sequence[Candidate[Any]] = ()
     arguments: list[Argument] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
     _stack: list[list[Stmt]] = field(default_factory=lambda: [[]])
     _count: int = 0
+
+    def choose(self, candidates: Sequence[Candidate[T]]) -> T:
+        """The candidate that is wanted, or else the first, which has to be the default."""
+        self.candidates = candidates
+        return next((c for c in candidates if c.name == self.wanted), candidates[0]).value
 
     def fresh(self, stem: str) -> str:
         self._count += 1
@@ -255,7 +269,7 @@ class Builder:
         (body,) = self._stack
         symbols = sorted({v.name for v in _all_variables(body) | tasks.variables() if v.extent is None})
         kernel = Kernel(name, tuple(self.buffers), tuple(symbols), task, tasks, tuple(body), work, wave)
-        return Built(kernel, self.arguments)
+        return Built(kernel, self.arguments, self.candidates)
 
     def tasks(self, loops: Sequence[tuple[Var, Ix]]) -> tuple[Var, Ix]:
         """Spread outer loops over the kernel's tasks: defines their variables from the task number."""

@@ -15,7 +15,8 @@ from ingot.ir.index import Ix, Var, ix, minimum, product, substitute
 from ingot.ir.nodes import Const, Index, Load, Local, Op, Splat, Value, reindex
 from ingot.ir.program import Dense
 from ingot.kernels.builder import Builder, Built, Lane, Packed
-from ingot.kernels.tiles import Run, Tile, choose, cut
+from ingot.kernels.choice import Candidate
+from ingot.kernels.tiles import Run, Tile, cut, rank
 from ingot.schedule.layout import natural_block
 
 
@@ -27,10 +28,11 @@ class _Plan:
     row: int | None
     column: int | None
     outer: list[int]
+    rows_first: bool
 
 
 def build_dense(builder: Builder, operation: Dense) -> Built:
-    plan = _plan(builder, operation)
+    plan = builder.choose(_plans(builder, operation))
     output, axes = operation.output, operation.axes
     features = operation.weight.shape[-1]
     groups = operation.weight.shape[0] if operation.batched is not None else 1
@@ -46,7 +48,7 @@ def build_dense(builder: Builder, operation: Dense) -> Built:
     row = builder.fresh_var(row_tiles)
     loops = [(v, output.shape[a]) for a, v in outer_vars.items()]
     position_loops = [(panel, ix(panels)), (row, row_tiles)]
-    if _rows_first(builder, operation):
+    if plan.rows_first:
         position_loops.reverse()
     task, tasks = builder.tasks([*loops, *position_loops])
 
@@ -112,7 +114,8 @@ def build_dense(builder: Builder, operation: Dense) -> Built:
     return builder.finish(label, task, tasks, macs / max(count, 1) / 50)
 
 
-def _plan(builder: Builder, operation: Dense) -> _Plan:
+def _plans(builder: Builder, operation: Dense) -> list[Candidate[_Plan]]:
+    """The tiles, and for the best one the other order of rows and panels."""
     output, feature = operation.output, operation.feature
     features = operation.weight.shape[-1]
     root = output.root()[0]
@@ -133,19 +136,32 @@ def _plan(builder: Builder, operation: Dense) -> _Plan:
     one = ix(1)
     if column is not None and row is not None and output.shape[column] == one and output.shape[row] != one:
         row, column = column, row
-    tile = choose(
+    outer = [a for a in range(output.rank) if a not in (feature, row, column)]
+    rows_first = _rows_first(builder, operation)
+    candidates: dict[str, Candidate[_Plan]] = {}
+
+    def add(tile: Tile, cost: float, rows_first: bool) -> None:
+        name = f"{tile.rows}x{tile.columns}x{tile.vectors} {'rows' if rows_first else 'panels'} first"
+        plan = _Plan(lanes, vectors, tile, row, column, outer, rows_first)
+        candidates.setdefault(name, Candidate(name, cost, plan))
+
+    for cost, tile in rank(
         builder.target,
         output.shape[row] if row is not None else one,
         output.shape[column] if column is not None else one,
         vectors if group == features else group // lanes,
         lanes < builder.target.lanes,
         from_memory=operation.weight.nbytes > builder.target.l2,
-    )
-    if group < features:
-        whole = max(v for v in range(1, tile.vectors + 1) if group // lanes % v == 0)
-        tile = replace(tile, vectors=whole)
-    outer = [a for a in range(output.rank) if a not in (feature, row, column)]
-    return _Plan(lanes, vectors, tile, row, column, outer)
+    ):
+        if group < features:
+            whole = max(v for v in range(1, tile.vectors + 1) if group // lanes % v == 0)
+            tile = replace(tile, vectors=whole)
+        add(tile, cost, rows_first)
+    best = next(iter(candidates.values()))
+    tile = best.value.tile
+    if vectors > tile.vectors and row is not None and output.shape[row] != one:
+        add(tile, best.cost, not rows_first)
+    return list(candidates.values())
 
 
 def _group(builder: Builder, operation: Dense) -> int:

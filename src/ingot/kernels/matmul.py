@@ -6,7 +6,8 @@ from ingot.ir.index import Ix, Var, ix, minimum
 from ingot.ir.nodes import Const, Index, Local, Op, Splat, Value
 from ingot.ir.program import MatMul
 from ingot.kernels.builder import Builder, Built, Lane
-from ingot.kernels.tiles import Run, choose, cut
+from ingot.kernels.choice import Candidate
+from ingot.kernels.tiles import Run, cut, rank
 
 
 def build_matmul(builder: Builder, operation: MatMul) -> Built:
@@ -16,8 +17,17 @@ def build_matmul(builder: Builder, operation: MatMul) -> Built:
     while n.is_const and n.value <= lanes // 2 and lanes > 4:
         lanes //= 2
     vectors = n.ceildiv(lanes)
-    tile = choose(
-        builder.target, ix(1), m, vectors.value if vectors.is_const else 4, lanes < builder.target.lanes
+    tile = builder.choose(
+        [
+            Candidate(f"{t.columns}x{t.vectors}", cost, t)
+            for cost, t in rank(
+                builder.target,
+                ix(1),
+                m,
+                vectors.value if vectors.is_const else 4,
+                lanes < builder.target.lanes,
+            )
+        ]
     )
     batch = [(builder.fresh_var(e), e) for e in output.shape[:-2]]
     mapping = {a: ix(v) for a, (v, _) in zip(axes, batch, strict=False)}

@@ -11,13 +11,20 @@ from ingot.ir.nodes import Const, Fold, Index, Local, Op, Read, Select, Value, r
 from ingot.ir.ops import neutral
 from ingot.ir.program import Reduce
 from ingot.kernels.builder import Builder, Built, Lane
+from ingot.kernels.choice import Candidate
 from ingot.kernels.elementwise import value_cost
 from ingot.kernels.nest import Nest, nest_of
 
 UNROLL = 64
 """Reductions of at most this many constant steps are written out."""
+MOST = 10
+"""Accumulators at most."""
 IN_FLIGHT = 8
 """Accumulators that keep the arithmetic units busy while each waits for its last operation."""
+LATENCY = 4
+"""Cycles from one operation on an accumulator to the next."""
+TOLD = 4
+"""Candidates that are told of."""
 
 
 def combine(name: str, acc: Value, value: Value) -> Value:
@@ -72,7 +79,7 @@ def _kept_lane(builder: Builder, operation: Reduce, nest: Nest) -> Built:
         return builder.finish("reduce", task, tasks, work)
     together = IN_FLIGHT
     if extent.is_const:
-        together = _even_tile(extent.value, IN_FLIGHT + 2)
+        together = builder.choose(_together(extent.value))
     task, tasks = builder.tasks(outer)
     if extent.is_const and extent.value <= together:
         at = [{variable: ix(p)} for p in range(extent.value)]
@@ -88,12 +95,14 @@ def _kept_lane(builder: Builder, operation: Reduce, nest: Nest) -> Built:
     return builder.finish("reduce", task, tasks, work * _const(extent, 64))
 
 
-def _even_tile(extent: int, most: int) -> int:
-    """The tile up to `most` that leaves the least remainder, larger ones first."""
-    return min(
-        range(min(most, extent), 0, -1),
-        key=lambda t: (extent % t + (2 if t < most // 2 else 0) * (extent // t), -t),
-    )
+def _together(extent: int) -> list[Candidate[int]]:
+    """How many neighbouring positions to reduce together; the estimate is cycles of one step of all of them."""
+
+    def cost(size: int) -> float:
+        return extent // size * (max(size, LATENCY) + 0.5) + extent % size * (LATENCY + 0.5)
+
+    sizes = range(min(MOST, extent), 0, -1)
+    return [Candidate(str(t), cost(t), t) for t in sorted(sizes, key=cost)[:TOLD]]
 
 
 def _const(e: Ix, otherwise: int) -> int:

@@ -45,9 +45,14 @@ GENERATORS: dict[type[Operation], Callable[..., Built]] = {
 }
 
 
-def build(operation: Operation, layouts: Mapping[Tensor, Layout], target: Target) -> Built:
-    """The kernel of an operation in the chosen layouts; one without tasks where what it computes has no elements."""
-    builder = Builder(target, layouts)
+def build(
+    operation: Operation, layouts: Mapping[Tensor, Layout], target: Target, wanted: str | None = None
+) -> Built:
+    """The kernel of an operation in the chosen layouts; one without tasks where what it computes has no elements.
+
+    wanted: the name of a candidate, where the generator has several; by default their first.
+    """
+    builder = Builder(target, layouts, wanted)
     results = operation.writes() if isinstance(operation, Recurrent) else [operation.output]
     if all(product(result.shape) == ix(0) for result in results):
         builder.buffer(View(operation.output.root()[0], 0), written=True)

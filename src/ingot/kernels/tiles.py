@@ -64,21 +64,26 @@ class Tile:
     vectors: int
 
 
-def choose(
-    target: Target, rows: Ix, columns: Ix, vectors: int, half: bool, *, from_memory: bool = False
-) -> Tile:
-    """The tile with the least estimated time for rows x columns positions and so many vectors of features.
+WORST = 1.5
+"""How many times the least estimate a tile may cost to be told of."""
 
-    half: the vectors are half of the target's.
+
+def rank(
+    target: Target, rows: Ix, columns: Ix, vectors: int, half: bool, *, from_memory: bool = False
+) -> list[tuple[float, Tile]]:
+    """The best tile of each width for rows x columns positions and so many vectors of features, the least estimate first.
+
+    Each with the estimate: cycles of one multiply step of all tiles. half: the vectors are half of the target's.
     from_memory: the weights overflow the caches, so the first tile of a panel waits for them.
     """
     half = half or target.lanes <= 8
-    best: tuple[float, Tile] | None = None
+    best: list[tuple[float, Tile]] = []
     limit = 8 if columns == ix(1) else 4
     arriving = 10.0 if from_memory and not half else 5.0 if from_memory else 0.0
     for v in range(1, min(limit, vectors) + 1):
         most = min(most_rows(target, v), 16)
         panels = [v] * (vectors // v) + ([vectors % v] if vectors % v else [])
+        found: list[tuple[float, Tile]] = []
         for tall in (1, 2, 3, 4, 7):
             if tall > most:
                 continue
@@ -96,11 +101,11 @@ def choose(
                 ]
                 cost += sum(n * c for n, c in steps)
                 cost += max(arriving * p - steps[0][1], 0.0)
-            tile = Tile(tall, width, v)
-            if best is None or cost < best[0] * 0.999:
-                best = cost, tile
-    assert best is not None
-    return best[1]
+            found.append((cost, Tile(tall, width, v)))
+        best.append(min(found, key=lambda pair: pair[0]))
+    least = min(cost for cost, _ in best)
+    best.sort(key=lambda pair: round(pair[0] / least, 3))
+    return [pair for pair in best if pair[0] <= least * WORST]
 
 
 def _sizes(extent: Ix, most: int) -> list[tuple[int, int]]:

@@ -3,34 +3,58 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ingot.ir.index import Ix, Var, ix, var
+from ingot.ir.index import Ix, Var, ix, show, var
 from ingot.ir.nodes import Acc, Read, Value, reindex, rewrite
 from ingot.ir.program import Dense, Operation, Program, Tensor, WinogradInput, WinogradOutput
+from ingot.kernels.choice import Candidate, Choices
 from ingot.kernels.winograd import TAPS, transform_weight
 from ingot.target import Target
 
 SIZES = (4, 2)
 """Tile sizes considered. F(6) is faster on large maps but its rounding is twice F(4)'s."""
 
+MOST = 5
+"""Ways to compute a convolution that are told of."""
+WORST = 2.0
+"""How many times the least estimate one may cost to be told of."""
 
-def use_winograd(program: Program, target: Target) -> int:
+
+@dataclass(frozen=True)
+class Method:
+    """F(m) on `rows` rows of tiles at a time."""
+
+    m: int
+    rows: int
+
+
+def use_winograd(program: Program, target: Target, choices: Choices) -> int:
     """Replace convolutions. Mutates the program; gives how many it replaced."""
     operations: list[Operation] = []
     count = 0
     for operation in program.operations:
-        m = _best(operation, target) if isinstance(operation, Dense) and _fits(operation) else None
-        if m is None:
-            operations.append(operation)
-        else:
-            assert isinstance(operation, Dense)
-            operations += _replace(operation, m, count, target)
-            count += 1
+        made: list[Operation] = [operation]
+        if isinstance(operation, Dense) and _fits(operation) and (methods := _methods(operation, target)):
+            key = _key(operation)
+            method = choices.pick(key, methods, operation, method=True).value
+            if method is not None:
+                made = _replace(operation, method, count, target.lanes)
+                count += 1
+            choices.decided(key, made)
+        operations += made
     program.operations = operations
     return count
+
+
+def _key(conv: Dense) -> str:
+    _, _, channels, features = conv.weight.shape
+    shape = "x".join(map(show, conv.output.shape))
+    reads = len(conv.reads())
+    return f"method of 3x3x{channels}x{features} to {shape}" + (f", {reads} read at the end" if reads else "")
 
 
 def _fits(conv: Dense) -> bool:
@@ -53,15 +77,15 @@ def _tiles(conv: Dense, m: int) -> tuple[Ix, Ix]:
     return conv.output.shape[2].ceildiv(m), conv.output.shape[3].ceildiv(m)
 
 
-def _best(conv: Dense, target: Target) -> int | None:
-    """The tile size with the least estimated time, None for the direct convolution.
+def _methods(conv: Dense, target: Target) -> list[Candidate[Method | None]]:
+    """The ways to compute it, None for the direct convolution, the least estimated time first; [] for no choice.
 
     In cycles for one image: multiply-adds at one vector a cycle, transforms at about four operations a loaded vector,
     weights from memory at 8 bytes a cycle where they overflow the L2 cache.
     """
     _, _, channels, features = conv.weight.shape
     if channels < target.lanes or features < target.lanes:
-        return None
+        return []
     height, width = (d.value for d in conv.output.shape[2:])
     lanes = target.lanes
 
@@ -69,7 +93,8 @@ def _best(conv: Dense, target: Target) -> int | None:
         return size * 4 / 8 if size * 4 > target.l2 else 0.0
 
     direct_work = height * width * channels * features * TAPS * TAPS / lanes
-    best, choice = max(direct_work, streaming(conv.weight.size)), None
+    direct = max(direct_work, streaming(conv.weight.size))
+    found: list[Candidate[Method | None]] = [Candidate("direct", direct * 0.9, None)]
     for m in SIZES:
         n = m + TAPS - 1
         down, across = (t.value for t in _tiles(conv, m))
@@ -78,25 +103,32 @@ def _best(conv: Dense, target: Target) -> int | None:
         transforms = tiles * n * n * 4.0 * (channels + features) / lanes
         overhead = 3000.0
         cost = products * (1.1 if tiles >= 8 else 14 / max(tiles, 1)) + transforms * 1.5 + overhead
-        if cost < best * 0.9:
-            best, choice = cost, m
-    return choice
+        for share, rows in enumerate(_heights(conv, m, target)):
+            found.append(Candidate(f"F({m}) by {rows}", cost + share * overhead, Method(m, rows)))
+    found.sort(key=lambda c: c.cost)
+    return [c for c in found if c.cost <= found[0].cost * WORST][:MOST]
 
 
-def _replace(conv: Dense, m: int, number: int, target: Target) -> list[Operation]:
-    """The transforms and products of some rows of tiles at a time, so that what lies between them stays in L2."""
+def _heights(conv: Dense, m: int, target: Target) -> list[int]:
+    """How many rows of tiles to do at a time: so many that what lies between the transforms stays in L2, or in half."""
     n = m + TAPS - 1
     down, across = (t.value for t in _tiles(conv, m))
     _, _, channels, features = conv.weight.shape
     row_bytes = n * n * (channels + features) * across * 4
     together = min(max(target.l2 // 2 // row_bytes, -(-MINIMUM // across)), down)
     groups = -(-down // together)
-    together = -(-down // groups)
+    return list(dict.fromkeys(-(-down // g) for g in (groups, groups * 2, max(groups // 2, 1))))
+
+
+def _replace(conv: Dense, method: Method, number: int, lanes: int) -> list[Operation]:
+    """The transforms and products of some rows of tiles at a time."""
+    m, together = method.m, method.rows
+    down, across = (t.value for t in _tiles(conv, m))
     weight = transform_weight(conv.weight, m)
     operations: list[Operation] = []
     for first in range(0, down, together):
         rows = min(together, down - first)
-        operations += _group(conv, weight, m, first, rows, across, f"{number}_{first}", target.lanes)
+        operations += _group(conv, weight, m, first, rows, across, f"{number}_{first}", lanes)
     return operations
 
 

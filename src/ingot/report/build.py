@@ -38,6 +38,8 @@ def build(
     precision: str = "f32",
     emit: str = "library",
     cc: str | None = None,
+    tune: float | None = None,
+    tuning: Path | None = None,
     max_memory: str | None = None,
     progress: Progress | None = None,
 ) -> list[Build]:
@@ -45,7 +47,7 @@ def build(
 
     output: the package folder, by default the model's name with ".ingot" in the current folder. With several targets
     "net.ingot" becomes "net.avx2.ingot" and so on. shapes: "x:1x3x224x224" texts. max_memory: most bytes that the arena
-    may take, such as "64M". Raises IngotError, and memory-exceeded.
+    may take, such as "64M". tune, tuning: as `ingot.compile` takes them. Raises IngotError, and memory-exceeded.
     """
     limit = None if max_memory is None else parse_bytes(max_memory)
     chosen = [resolve(name.strip()).name for name in targets]
@@ -64,7 +66,15 @@ def build(
     packages = []
     for name in chosen:
         package = ingot.compile(
-            model, shapes=table or None, target=name, precision=precision, emit=emit, cc=cc, progress=progress
+            model,
+            shapes=table or None,
+            target=name,
+            precision=precision,
+            emit=emit,
+            cc=cc,
+            tune=tune,
+            tuning=tuning,
+            progress=progress,
         )
         arena = package.report["arena_bytes"]
         if limit is not None and arena > limit:

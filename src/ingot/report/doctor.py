@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from ingot.errors import IngotError
 from ingot.report.peers import PEERS
-from ingot.target import TARGETS, cpu_features, native
+from ingot.target import TARGETS, cpu_features, cpu_name, native
 from ingot.toolchain import cache_usage, compile_objects, find_compiler, link_shared
 
 Level = Literal["ok", "warn", "fail"]
@@ -80,18 +80,6 @@ def _python() -> list[Line]:
             Line("fail", "system", system.strip(), "libraries are made for Linux with glibc 2.17 or newer")
         )
     return lines
-
-
-def cpu_name() -> str:
-    """What the processor calls itself."""
-    return next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in _read("/proc/cpuinfo").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor() or "unknown",
-    )
 
 
 def _cpu() -> list[Line]:
