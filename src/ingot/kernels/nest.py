@@ -69,12 +69,12 @@ def nest_of(
 
 
 def _flats(
-    builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]
+    builder: Builder, mapping: dict[Var, Ix], output: Tensor, axes: Sequence[Var], values: Sequence[Value]
 ) -> list[Ix]:
     """Every buffer offset in the body, with the data that run-time indices depend on."""
-    found = [builder.flat(output, [nest.mapping[a] for a in axes])[1]]
+    found = [builder.flat(output, [mapping[a] for a in axes])[1]]
     for value in values:
-        placed = reindex(value, nest.mapping)
+        placed = reindex(value, mapping)
         for node in walk(placed):
             if isinstance(node, Read):
                 found.append(builder.flat(node.tensor, node.index)[1])
@@ -91,7 +91,7 @@ def _merge(
         (outer, outer_extent), (inner, inner_extent) = nest.loops[i], nest.loops[i + 1]
         joined = builder.fresh_var(outer_extent * inner_extent)
         even = True
-        for flat in _flats(builder, nest, output, axes, values):
+        for flat in _flats(builder, nest.mapping, output, axes, values):
             a, b = flat.split(outer), flat.split(inner)
             if a is None or b is None or ix(a[0]) != inner_extent * b[0]:
                 even = False
@@ -117,14 +117,15 @@ def _strip(
         lanes //= 2
     if extent.is_const and extent.value < 4:
         return
-    for flat in _flats(builder, nest, output, axes, values):
-        split = flat.split(inner)
-        if split is None or split[0] not in (0, 1):
-            return
     blocks = extent.ceildiv(lanes)
     outer, lane = builder.fresh_var(blocks), builder.fresh_var(lanes)
     change = {inner: ix(outer) * lanes + ix(lane)}
-    nest.mapping = {k: substitute(v, change) for k, v in nest.mapping.items()}
+    mapping = {k: substitute(v, change) for k, v in nest.mapping.items()}
+    for flat in _flats(builder, mapping, output, axes, values):
+        split = flat.split(lane)
+        if split is None or split[0] not in (0, 1):
+            return
+    nest.mapping = mapping
     nest.loops[-1] = (outer, blocks)
     nest.lane = Lane(lane, lanes)
     if not (extent.is_const and extent.value % lanes == 0):

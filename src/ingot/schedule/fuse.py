@@ -32,7 +32,7 @@ BLOCK = 16
 def fuse(program: Program) -> Program:
     """Apply the rewrites until nothing changes. Mutates and returns the program."""
     eliminate_dead(program)
-    while inline_maps(program) + fuse_epilogues(program):
+    while fuse_epilogues(program) + inline_maps(program):
         eliminate_dead(program)
     fuse_attention(program)
     place_copies(program)

@@ -143,11 +143,25 @@ def _region_edges(program: Program) -> dict[Tensor, dict[int, set[Ix]]]:
 
 
 def _matrix_operands(program: Program) -> set[Tensor]:
-    """Tensors that a MatMul reads or writes: row-major, in rows of whole vectors."""
+    """Tensors that a MatMul writes, or that are read as rows by one product alone: row-major, in rows of whole vectors."""
     found = set()
+    uses = program.uses()
     for operation in program.operations:
         if isinstance(operation, MatMul):
             found.add(operation.output.root()[0])
+        if isinstance(operation, MatMul | Attention):
+            rows = [(operation.b, operation.axes[-1] if isinstance(operation, MatMul) else operation.n)]
+            if isinstance(operation, Attention):
+                rows.append((operation.c, operation.axes[-1]))
+            for value, column in rows:
+                if (
+                    isinstance(value, Read)
+                    and value.tensor.kind == "temp"
+                    and value.tensor.region is None
+                    and uses[value.tensor] == [operation]
+                    and value.index[-1] == ix(column)
+                ):
+                    found.add(value.tensor)
     return found
 
 
@@ -162,7 +176,7 @@ def _choose(
     root = tensor.root()[0]
     if isinstance(operation, Attention) and tensor is operation.scratch:
         return row_major(root.rank, lanes)
-    if root in matrices and isinstance(operation, MatMul | Row):
+    if root in matrices and isinstance(operation, MatMul | Row | Map):
         return row_major(root.rank, lanes)
     axis: int | None = None
     if isinstance(operation, Dense):
