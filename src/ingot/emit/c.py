@@ -25,6 +25,7 @@ from ingot.ir.nodes import (
     Pack,
     Pick,
     Select,
+    Shuffle,
     Splat,
     Stmt,
     Store,
@@ -150,6 +151,9 @@ class Printer:
             return self.call("iota", "i64", v.lanes, self.index(v.base), str(v.stride))
         if isinstance(v, Fold):
             return self.call(f"fold{v.name}", v.value.dtype, v.value.lanes, self.value(v.value))
+        if isinstance(v, Shuffle):
+            inner = self.value(v.value)
+            return f"__builtin_shufflevector({inner}, {inner}, {', '.join(map(str, v.picks))})"
         assert isinstance(v, Pick), v
         return f"{self.value(v.value)}[{v.lane}]"
 

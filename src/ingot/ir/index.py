@@ -241,7 +241,25 @@ def weighted_sum(pairs: Iterable[tuple[Ix, Ix]]) -> Ix:
         else:
             for monomial, coefficient in (e * weight).terms:
                 total[monomial] = total.get(monomial, 0) + coefficient
-    return _make(total)
+    return _rejoin(_make(total))
+
+
+def _rejoin(e: Ix) -> Ix:
+    """x // k * k + x % k made x again."""
+    table = dict(e.terms)
+    for monomial, coefficient in e.terms:
+        for factor in monomial:
+            if not isinstance(factor, Atom) or factor.kind != "mod" or not factor.args[1].is_const:  # type: ignore[attr-defined]
+                continue
+            x, k = factor.args
+            rest = list(monomial)
+            rest.remove(factor)
+            key = tuple(sorted([*rest, Atom("div", (x, k))], key=_rank))
+            if table.get(key) == coefficient * k.value:  # type: ignore[attr-defined]
+                whole = _make({tuple(rest): coefficient}) * x  # type: ignore[operator]
+                without = _make({m: c for m, c in e.terms if m not in (monomial, key)})
+                return _rejoin(without + whole)
+    return e
 
 
 def var(name: str, extent: IxLike) -> Var:

@@ -30,6 +30,7 @@ from ingot.ir.nodes import (
     Pack,
     Pick,
     Select,
+    Shuffle,
     Splat,
     Stmt,
     Store,
@@ -139,5 +140,7 @@ class _Run:
             return self.index(v.base) + v.stride * np.arange(v.lanes)
         if isinstance(v, Fold):
             return _FOLDS[v.name].reduce(self.value(v.value)).astype(dtype)
+        if isinstance(v, Shuffle):
+            return self.value(v.value)[list(v.picks)]
         assert isinstance(v, Pick), v
         return self.value(v.value)[v.lane]

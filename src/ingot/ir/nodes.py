@@ -1,7 +1,7 @@
 """The grammar of kernel IR, on one screen.
 
     value     = Const | Index | Read | Acc | Op | Cast | Select            (scalar; may be written by `lower`)
-              | Load | Local | Splat | Pack | Iota | Fold | Pick           (of a kernel; may have lanes)
+              | Load | Local | Splat | Pack | Iota | Fold | Pick | Shuffle (of a kernel; may have lanes)
     statement = Let | Assign | Store | For | If | Define
     kernel    = Kernel(name, buffers, tasks, body)
 
@@ -105,11 +105,15 @@ class Cast:
 
 @dataclass(frozen=True)
 class Select:
-    """then where cond else otherwise; with a scalar condition only the chosen side is evaluated."""
+    """then where cond else otherwise; with a scalar condition only the chosen side is evaluated.
+
+    guards: whether a side may be impossible to evaluate where it is not chosen.
+    """
 
     cond: Value
     then: Value
     otherwise: Value
+    guards: bool = field(default=True, kw_only=True)
 
     @property
     def dtype(self) -> str:
@@ -210,7 +214,39 @@ class Pick:
         return 1
 
 
-Value = Const | Index | Read | Acc | Op | Cast | Select | Load | Local | Splat | Pack | Iota | Fold | Pick
+@dataclass(frozen=True)
+class Shuffle:
+    """Lanes picked from a vector."""
+
+    value: Value
+    picks: tuple[int, ...]
+
+    @property
+    def dtype(self) -> str:
+        return self.value.dtype
+
+    @property
+    def lanes(self) -> int:
+        return len(self.picks)
+
+
+Value = (
+    Const
+    | Index
+    | Read
+    | Acc
+    | Op
+    | Cast
+    | Select
+    | Load
+    | Local
+    | Splat
+    | Pack
+    | Iota
+    | Fold
+    | Pick
+    | Shuffle
+)
 
 
 @dataclass(frozen=True)
@@ -318,11 +354,11 @@ def _rebuild(node: Value, visit: Callable[[Value], Value]) -> Value:
     if isinstance(node, Op):
         args = tuple(visit(a) for a in node.args)
         return node if all(a is b for a, b in zip(args, node.args, strict=True)) else replace(node, args=args)
-    if isinstance(node, Cast | Splat | Fold | Pick):
+    if isinstance(node, Cast | Splat | Fold | Pick | Shuffle):
         inner = visit(node.value)
         return node if inner is node.value else replace(node, value=inner)
     if isinstance(node, Select):
-        return Select(visit(node.cond), visit(node.then), visit(node.otherwise))
+        return Select(visit(node.cond), visit(node.then), visit(node.otherwise), guards=node.guards)
     if isinstance(node, Pack):
         return Pack(tuple(visit(i) for i in node.items))
     return node
@@ -356,7 +392,7 @@ def walk(value: Value) -> Iterator[Value]:
         yield node
         if isinstance(node, Op):
             stack.extend(node.args)
-        elif isinstance(node, Cast | Splat | Fold | Pick):
+        elif isinstance(node, Cast | Splat | Fold | Pick | Shuffle):
             stack.append(node.value)
         elif isinstance(node, Select):
             stack += [node.cond, node.then, node.otherwise]

@@ -23,6 +23,7 @@ from ingot.ir.nodes import (
     Pick,
     Read,
     Select,
+    Shuffle,
     Splat,
     Stmt,
     Store,
@@ -190,5 +191,7 @@ class _Kernel:
             self.need(v.value.lanes == 1, "a vector in every lane")
         elif isinstance(v, Pick):
             self.need(0 <= v.lane < v.value.lanes, "a lane that the vector lacks")
+        elif isinstance(v, Shuffle):
+            self.need(all(0 <= i < v.value.lanes for i in v.picks), "a lane that the vector lacks")
         else:
             self.need(not isinstance(v, Read | Acc), f"a {type(v).__name__} is left")

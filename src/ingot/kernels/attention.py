@@ -5,26 +5,35 @@ softmax(s) c = (sum over n of exp(s_n - max) c_n) / (sum over n of exp(s_n - max
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+import numpy as np
 
 from ingot.ir.index import Ix, Var, ix, minimum
-from ingot.ir.nodes import Const, Fold, Index, Iota, Local, Op, Read, Select, Splat, Value
+from ingot.ir.nodes import Const, Fold, Index, Iota, Load, Local, Op, Read, Select, Splat, Value, as_index
 from ingot.ir.program import Attention
-from ingot.kernels.builder import Builder, Built, Lane
+from ingot.kernels.builder import Builder, Built, Lane, Packed
 from ingot.kernels.tiles import cut, most_rows
 
 
 def build_attention(builder: Builder, operation: Attention) -> Built:
     """A task is a tile of rows of one batch element."""
-    m = operation.output.shape[-2]
+    m, d = operation.output.shape[-2:]
     vectors = 4 if builder.target.registers >= 32 else 2
     most = most_rows(builder.target, vectors)
+    lanes = builder.target.lanes
+    while d.is_const and d.value <= lanes // 2 and lanes > 4:
+        lanes //= 2
+    across = d.ceildiv(lanes)
+    parts = 2 if across.is_const and 2 * across.value <= vectors else 1
     batch = [(builder.fresh_var(e), e) for e in operation.output.shape[:-2]]
-    runs = cut(m, most)
+    runs = cut(m, most * parts)
     tiles = sum((r.count for r in runs), ix(0))
     tile = builder.fresh_var(tiles)
     task, tasks = builder.tasks([*batch, (tile, tiles)])
     mapping = {a: ix(v) for a, (v, _) in zip(operation.axes, batch, strict=False)}
+    columns = reach(operation, builder.target.lanes)
+    reached = None if columns is None else Packed("reach", columns)
     first = ix(0)
     for run in runs:
         here = ix(tile) - first
@@ -34,126 +43,204 @@ def build_attention(builder: Builder, operation: Attention) -> Built:
         with builder.when(inside):
             top = ix(builder.define(run.start + here * run.size, m))
             rows = [{**mapping, operation.axes[-2]: top + p} for p in range(run.size)]
-            _Tile(builder, operation, rows, vectors).build()
+            _Tile(builder, operation, rows, most, vectors, lanes, reached).build()
         first = first + run.count
-    n, k, d = operation.n.extent, operation.k.extent, operation.output.shape[-1]
+    n, k = operation.n.extent, operation.k.extent
     assert n is not None
     assert k is not None
     macs = 1.0
-    for extent in (ix(most), n, k + d):
+    for extent in (ix(most * parts), n, k + d):
         macs *= extent.value if extent.is_const else 64
-    return builder.finish(f"attention_f32_{most}x{vectors * builder.target.lanes}", task, tasks, macs / 50)
+    return builder.finish(
+        f"attention_f32_{most * parts}x{vectors * builder.target.lanes}", task, tasks, macs / 50
+    )
+
+
+def reach(operation: Attention, lanes: int) -> np.ndarray | None:
+    """How many columns of each row count where a constant mask adds -inf to the others, in whole vectors."""
+    score = operation.score
+    if not isinstance(score, Op) or score.name != "add":
+        return None
+    for mask in score.args:
+        if not isinstance(mask, Read) or mask.tensor.data is None or mask.tensor.dtype != "f32":
+            continue
+        m, n = operation.axes[-2], operation.n
+        if mask.index[-2:] != (ix(m), ix(n)) or not all(i.is_const for i in mask.index[:-2]):
+            continue
+        seen = mask.tensor.data[tuple(i.value for i in mask.index[:-2])] != -np.inf
+        if not seen.size:
+            continue
+        last = np.where(seen.any(1), seen.shape[1] - seen[:, ::-1].argmax(1), 1)
+        return np.asarray(-(-last // lanes) * lanes, np.int64)
+    return None
 
 
 class _Tile:
-    """Some rows of m. vectors: how many vectors of columns are in registers at once."""
+    """Some rows of m. most, vectors: how many rows and vectors of scores are in registers at once.
+
+    lanes: of the vectors along the output's columns. reached: what `reach` gives.
+    """
 
     def __init__(
-        self, builder: Builder, operation: Attention, rows: list[dict[Var, Ix]], vectors: int
+        self,
+        builder: Builder,
+        operation: Attention,
+        rows: list[dict[Var, Ix]],
+        most: int,
+        vectors: int,
+        lanes: int,
+        reached: Packed | None,
     ) -> None:
         self.builder, self.operation, self.rows, self.vectors = builder, operation, rows, vectors
-        self.lanes = builder.target.lanes
+        self.reached = reached
+        self.lanes, self.columns = builder.target.lanes, lanes
+        self.parts = [rows[i : i + most] for i in range(0, len(rows), most)]
         self.scores = Read(operation.scratch, (*map(ix, operation.axes[:-1]), ix(operation.n)))
 
     def build(self) -> None:
-        n, d = self.operation.n, self.operation.axes[-1]
-        assert n.extent is not None
+        d = self.operation.axes[-1]
         assert d.extent is not None
-        self.panels(n, n.extent, self.score)
-        self.totals = [self.softmax(row, n.extent) for row in self.rows]
-        self.panels(d, d.extent, self.weigh)
+        live = self.live()
+        self.totals: list[Value] = []
+        for rows in self.parts:
+            peaks = self.score(rows, live)
+            self.totals += self.softmax(rows, live, peaks)
+        self.panels(d.extent, self.columns, lambda *at: self.weigh(live, *at))
 
-    def panels(self, axis: Var, extent: Ix, body: Callable[[Ix, int, Ix | None], None]) -> None:
-        """body(first column, vectors, count) over all columns of an axis, `vectors` at a time, then one at a time."""
-        width = self.vectors * self.lanes
+    def live(self) -> Ix:
+        """How many columns some row of the tile has; the scores of the others are -inf."""
+        builder, n = self.builder, self.operation.n.extent
+        assert n is not None
+        if self.reached is None:
+            return n
+        name = builder.buffer(self.reached)
+        most: Value | None = None
+        for row in self.rows:
+            one: Value = Load(name, row[self.operation.axes[-2]], "i64")
+            most = one if most is None else Op("max", (most, one), "i64")
+        assert most is not None
+        return ix(builder.define(minimum(as_index(builder.let(most)), n), n + 1))
+
+    def panels(self, extent: Ix, lanes: int, body: Callable[[Ix, int, Ix | None], None]) -> None:
+        """body(first column, vectors, count) over all columns, `vectors` at a time, then one at a time."""
+        width = self.vectors * lanes
         full = extent // width
         with self.builder.loop(extent.ceildiv(width), stop=full) as i:
             body(ix(i) * width, self.vectors, None)
         left = extent - full * width
         if left == ix(0):
             return
-        whole = extent.is_const and extent.value % self.lanes == 0
-        with self.builder.loop(left.ceildiv(self.lanes)) as i:
-            first = ix(self.builder.define(full * width + ix(i) * self.lanes, extent))
-            body(first, 1, None if whole else minimum(extent - first, self.lanes))
+        whole = extent.is_const and extent.value % lanes == 0
+        if left.ceildiv(lanes) == ix(1):
+            body(full * width, 1, None if whole else left)
+            return
+        with self.builder.loop(left.ceildiv(lanes)) as i:
+            first = ix(self.builder.define(full * width + ix(i) * lanes, extent))
+            body(first, 1, None if whole else minimum(extent - first, lanes))
 
     def multiply(
-        self, k: Var, left: Value, right: Value, axis: Var, first: Ix, vectors: int, lane: Lane
+        self,
+        rows: list[dict[Var, Ix]],
+        over: Var,
+        stop: Ix,
+        left: Value,
+        right: Value,
+        columns: list[dict[Var, Ix]],
+        lane: Lane,
     ) -> list[list[Local]]:
-        """Sums over k of left(row, k) * right(k, column), a register for each row and vector of columns."""
+        """Sums over `over` of left(row) * right(column), a register for each row and vector of columns."""
         builder = self.builder
-        zero = Splat(Const(0.0, "f32"), self.lanes)
-        accs = [[builder.let(zero, "a") for _ in range(vectors)] for _ in self.rows]
-        assert k.extent is not None
-        with builder.loop(k.extent, unroll=2) as i:
-            columns = [
-                builder.value(
-                    right, {**self.rows[0], k: ix(i), axis: first + v * self.lanes + ix(lane.var)}, lane
-                )
-                for v in range(vectors)
-            ]
-            for row, sums in zip(self.rows, accs, strict=True):
-                x = builder.let(Splat(builder.value(left, {**row, k: ix(i)}), self.lanes), "x")
-                for column, acc in zip(columns, sums, strict=True):
-                    builder.assign(acc, Op("fma", (x, column, acc), "f32"))
+        zero = Splat(Const(0.0, "f32"), lane.lanes)
+        accs = [[builder.let(zero, "a") for _ in columns] for _ in rows]
+        for at in self.steps(over, stop, left):
+            factors = [builder.value(right, {**self.rows[0], **c, over: at}, lane) for c in columns]
+            for row, sums in zip(rows, accs, strict=True):
+                x = builder.let(Splat(builder.value(left, {**row, over: at}), lane.lanes), "x")
+                for factor, acc in zip(factors, sums, strict=True):
+                    builder.assign(acc, Op("fma", (x, factor, acc), "f32"))
         return accs
 
-    def score(self, first: Ix, vectors: int, count: Ix | None) -> None:
-        """Scores of some columns, kept in the scratch tensor."""
-        op, builder = self.operation, self.builder
-        lane = Lane(builder.fresh_var(self.lanes), self.lanes, count)
-        accs = self.multiply(op.k, op.a, op.b, op.n, first, vectors, lane)
-        for row, sums in zip(self.rows, accs, strict=True):
-            for v, acc in enumerate(sums):
-                at = {**row, op.n: first + v * self.lanes + ix(lane.var)}
-                value = builder.value(op.score, at, lane, acc)
-                builder.store(op.scratch, list(self.scores.index), at, lane, value)
+    def steps(self, over: Var, stop: Ix, left: Value) -> Iterator[Ix]:
+        """A loop over [0, stop): two where `left` lies in blocks along it, so that each walks it evenly."""
+        builder = self.builder
+        extent = over.extent
+        assert extent is not None
+        assert isinstance(left, Read)
+        layout = builder.layouts[left.tensor.root()[0]]
+        block = layout.block
+        if layout.blocked is None or left.index[layout.blocked].split(over) is None:
+            block = 1
+        if block > 1 and stop.is_const and stop.value % block == 0:
+            with builder.loop(stop.value // block) as i, builder.loop(block, unroll=2) as j:
+                yield ix(i) * block + ix(j)
+        else:
+            with builder.loop(extent, stop=stop, unroll=2) as i:
+                yield ix(i)
 
-    def weigh(self, first: Ix, vectors: int, count: Ix | None) -> None:
+    def score(self, rows: list[dict[Var, Ix]], live: Ix) -> list[Local]:
+        """The rows' scores, kept in the scratch tensor, and a vector of the largest ones of each row."""
+        op, builder = self.operation, self.builder
+        lowest = Splat(Const(float("-inf"), "f32"), self.lanes)
+        peaks = [builder.let(lowest, "a") for _ in rows]
+
+        def body(first: Ix, vectors: int, count: Ix | None) -> None:
+            lane = Lane(builder.fresh_var(self.lanes), self.lanes, count)
+            assert op.k.extent is not None
+            columns = [{op.n: first + v * self.lanes + ix(lane.var)} for v in range(vectors)]
+            accs = self.multiply(rows, op.k, op.k.extent, op.a, op.b, columns, lane)
+            for row, sums, peak in zip(rows, accs, peaks, strict=True):
+                for column, acc in zip(columns, sums, strict=True):
+                    at = {**row, **column}
+                    value = builder.value(op.score, at, lane, acc)
+                    builder.store(op.scratch, list(self.scores.index), at, lane, value)
+                    if count is not None:
+                        value = self.real(value, count, float("-inf"))
+                    builder.assign(peak, Op("max", (peak, value), "f32"))
+
+        self.panels(live, self.lanes, body)
+        return peaks
+
+    def weigh(self, live: Ix, first: Ix, vectors: int, count: Ix | None) -> None:
         """Some columns of the result."""
         op, builder = self.operation, self.builder
-        lane = Lane(builder.fresh_var(self.lanes), self.lanes, count)
-        axis = op.axes[-1]
-        accs = self.multiply(op.n, self.scores, op.c, axis, first, vectors, lane)
+        lane = Lane(builder.fresh_var(self.columns), self.columns, count)
+        columns = [{op.axes[-1]: first + v * self.columns + ix(lane.var)} for v in range(vectors)]
+        accs = self.multiply(self.rows, op.n, live, self.scores, op.c, columns, lane)
         for row, sums, total in zip(self.rows, accs, self.totals, strict=True):
-            for v, acc in enumerate(sums):
-                at = {**row, axis: first + v * self.lanes + ix(lane.var)}
-                scaled = builder.let(Op("mul", (acc, total), "f32"))
+            scale = builder.let(Splat(total, self.columns))
+            for column, acc in zip(columns, sums, strict=True):
+                at = {**row, **column}
+                scaled = builder.let(Op("mul", (acc, scale), "f32"))
                 result = builder.value(op.finish, at, lane, scaled)
                 builder.store(op.output, list(map(ix, op.axes)), at, lane, result)
 
-    def softmax(self, row: dict[Var, Ix], extent: Ix) -> Value:
-        """Replace a row's scores by exp(score - largest); the vector of 1 / their sum, or of 0 where there are none."""
-        builder = self.builder
-        top = builder.let(Splat(Const(float("-inf"), "f32"), self.lanes), "a")
-        self.each(row, extent, lambda at, lane: self.largest(top, at, lane))
-        peak = builder.let(Splat(builder.let(Fold("max", top)), self.lanes))
-        total = builder.let(Splat(Const(0.0, "f32"), self.lanes), "a")
-        self.each(row, extent, lambda at, lane: self.exponent(total, peak, at, lane))
-        whole = builder.let(Fold("add", total))
-        scale: Value = Op("div", (Const(1.0, "f32"), whole), "f32")
-        if not extent.is_const or extent.value == 0:
-            scale = Select(Op("eq", (whole, Const(0.0, "f32")), "bool"), Const(0.0, "f32"), scale)
-        return builder.let(Splat(builder.let(scale), self.lanes))
-
-    def each(self, row: dict[Var, Ix], extent: Ix, body: Callable[[dict[Var, Ix], Lane], None]) -> None:
-        """body(mapping, lane) over a row's scores, a vector at a time."""
+    def softmax(self, rows: list[dict[Var, Ix]], live: Ix, peaks: list[Local]) -> list[Value]:
+        """Replace the rows' scores by exp(score - largest); 1 / their sum, or 0 where there are none, for each row."""
         builder, lanes = self.builder, self.lanes
-        full = extent // lanes
+        tops = [builder.let(Splat(builder.let(Fold("max", p)), lanes)) for p in peaks]
+        totals = [builder.let(Splat(Const(0.0, "f32"), lanes), "a") for _ in rows]
+        full = live // lanes
         spread = builder.fresh_var(lanes)
-        with builder.loop(extent.ceildiv(lanes), stop=full) as i:
-            body({**row, self.operation.n: ix(i) * lanes + ix(spread)}, Lane(spread, lanes))
-        left = extent - full * lanes
-        if left == ix(0):
-            return
-        with builder.when(Op("gt", (Index(left), Const(0, "i64")), "bool")):
-            body({**row, self.operation.n: full * lanes + ix(spread)}, Lane(spread, lanes, left))
 
-    def largest(self, top: Local, at: dict[Var, Ix], lane: Lane) -> None:
-        value = self.builder.value(self.scores, at, lane)
-        if lane.count is not None:
-            value = self.real(value, lane.count, float("-inf"))
-        self.builder.assign(top, Op("max", (top, value), "f32"))
+        def body(first: Ix, lane: Lane) -> None:
+            for row, top, total in zip(rows, tops, totals, strict=True):
+                at = {**row, self.operation.n: first + ix(spread)}
+                self.exponent(total, top, at, lane)
+
+        with builder.loop(live.ceildiv(lanes), stop=full) as i:
+            body(ix(i) * lanes, Lane(spread, lanes))
+        left = live - full * lanes
+        if left != ix(0):
+            with builder.when(Op("gt", (Index(left), Const(0, "i64")), "bool")):
+                body(full * lanes, Lane(spread, lanes, left))
+        scales: list[Value] = []
+        for total in totals:
+            whole = builder.let(Fold("add", total))
+            scale: Value = Op("div", (Const(1.0, "f32"), whole), "f32")
+            if not live.is_const or live.value == 0:
+                scale = Select(Op("eq", (whole, Const(0.0, "f32")), "bool"), Const(0.0, "f32"), scale)
+            scales.append(builder.let(scale))
+        return scales
 
     def exponent(self, total: Local, peak: Value, at: dict[Var, Ix], lane: Lane) -> None:
         builder = self.builder

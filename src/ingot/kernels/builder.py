@@ -32,6 +32,7 @@ from ingot.ir.nodes import (
     Pick,
     Read,
     Select,
+    Shuffle,
     Splat,
     Stmt,
     Store,
@@ -256,6 +257,10 @@ class Builder:
         if split is not None and split[0] >= 1:
             self.emit(Store(name, split[1], value, split[0], lane.count))
             return
+        found = pattern(offset, lane) if lane.count is None else None
+        if found is not None and found[1] == tuple(range(lane.lanes)):
+            self.emit(Store(name, found[0], value))
+            return
         local = self.let(value)
         for i in range(lane.lanes):
             one = Store(name, substitute(offset, {lane.var: ix(i)}), Pick(local, i))
@@ -365,6 +370,9 @@ class _Lowering:
                 return Load(buffer, split[1], dtype, lane.lanes, 1, lane.count)
             if split[0] > 1:
                 return Load(buffer, split[1], dtype, lane.lanes, split[0], lane.count)
+        found = pattern(offset, lane) if lane.count is None else None
+        if found is not None and max(found[1]) < lane.lanes:
+            return self.near(buffer, dtype, *found)
         items: list[Value] = []
         for i in range(lane.lanes):
             at = self.scalar_index(offset, {lane.var: ix(i)})
@@ -374,6 +382,17 @@ class _Lowering:
                 item = Select(real, item, Const(0, dtype))
             items.append(item)
         return Pack(tuple(items))
+
+    def near(self, buffer: str, dtype: str, base: Ix, picks: tuple[int, ...]) -> Value:
+        """The elements base + picks, of which one vector holds all."""
+        span = max(picks) + 1
+        if span == 1:
+            return Load(buffer, base, dtype)
+        width = 4
+        while width < span:
+            width *= 2
+        vector = Load(buffer, base, dtype, width, 1, None if width == span else ix(span))
+        return vector if picks == tuple(range(width)) else Shuffle(self.builder.let(vector), picks)
 
     def scalar_index(self, offset: Ix, at: dict[Var, Ix]) -> Ix:
         """An offset at one lane."""
@@ -397,7 +416,7 @@ class _Lowering:
             cond = self.visit(node.cond, inline)
             sides = self.even([self.visit(node.then, True), self.visit(node.otherwise, True)])
             return Select(cond, sides[0], sides[1])
-        if safe:
+        if safe or not node.guards:
             parts = [self.visit(p, inline) for p in (node.cond, node.then, node.otherwise)]
             if parts[0].lanes == 1:
                 return Select(parts[0], *self.even(parts[1:]))
@@ -413,6 +432,16 @@ class _Lowering:
                 )
             items.append(item)
         return Pack(tuple(items))
+
+
+def pattern(offset: Ix, lane: Lane) -> tuple[Ix, tuple[int, ...]] | None:
+    """(base, picks) with the offset at each lane base + its pick, the least of which is 0."""
+    each = [substitute(offset, {lane.var: ix(i)}) for i in range(lane.lanes)]
+    gaps = [e - each[0] for e in each]
+    if not all(g.is_const for g in gaps):
+        return None
+    low = min(g.value for g in gaps)
+    return each[0] + low, tuple(g.value - low for g in gaps)
 
 
 def _inside(read: Read) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ingot.ir.index import Ix, Var, ix, minimum, substitute
-from ingot.ir.nodes import Read, Value, reindex, walk
+from ingot.ir.index import Ix, Var, ix, minimum, product, substitute
+from ingot.ir.nodes import Index, Read, Value, data_of, reindex, walk
 from ingot.ir.program import Tensor
-from ingot.kernels.builder import Builder, Lane
+from ingot.kernels.builder import Builder, Lane, pattern
 
 
 @dataclass
@@ -31,7 +31,8 @@ def nest_of(
 ) -> Nest:
     """The nest for computing `output[axes]` from `values`; free: reduction variables that values also use.
 
-    Neighbouring loops that every access walks evenly become one.
+    Neighbouring loops that every access walks evenly become one; so do the innermost ones where vectors across them
+    need each tensor in one vector's reach only.
     """
     root, _ = output.root()
     layout = builder.layouts[root]
@@ -65,6 +66,8 @@ def nest_of(
     _merge(builder, nest, output, axes, values)
     if lane is None:
         _strip(builder, nest, output, axes, values)
+        if nest.lane is None:
+            _join(builder, nest, output, axes, values)
     return nest
 
 
@@ -130,3 +133,29 @@ def _strip(
     nest.lane = Lane(lane, lanes)
     if not (extent.is_const and extent.value % lanes == 0):
         nest.strip = extent
+
+
+def _join(builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]) -> None:
+    """Vectors across several of the innermost loops of a row-major nest."""
+    lanes = builder.target.lanes
+    if any(isinstance(n, Index) and data_of(n.index) for v in values for n in walk(v)):
+        return
+    for count in range(2, len(nest.loops) + 1):
+        joined = nest.loops[-count:]
+        if not all(e.is_const for _, e in joined):
+            return
+        extent = product(e for _, e in joined)
+        if extent.value % lanes:
+            continue
+        outer, spread = builder.fresh_var(extent // lanes), builder.fresh_var(lanes)
+        left, change = ix(outer) * lanes + ix(spread), {}
+        for variable, size in reversed(joined):
+            change[variable] = left % size
+            left = left // size
+        mapping = {k: substitute(v, change) for k, v in nest.mapping.items()}
+        lane = Lane(spread, lanes)
+        found = [pattern(f, lane) for f in _flats(builder, mapping, output, axes, values)]
+        if all(f is not None and max(f[1]) < lanes for f in found) and found[0][1] == tuple(range(lanes)):  # type: ignore[index]
+            nest.mapping, nest.lane = mapping, lane
+            nest.loops[-count:] = [(outer, extent // lanes)]
+        return

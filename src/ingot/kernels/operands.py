@@ -38,6 +38,8 @@ def _made_of_rows(value: Value, column: Var, layouts: dict[Tensor, Layout], targ
     extent = column.extent
     assert extent is not None
     lanes = target.lanes
+    while extent.is_const and extent.value <= lanes // 2 and lanes > 4:
+        lanes //= 2
     padded = layouts[value.tensor.root()[0]].pitch >= lanes
     if not (padded or (extent.is_const and extent.value % lanes == 0)):
         return False

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ingot.ir.index import Ix, Var, ix, nonnegative, product, substitute
-from ingot.ir.nodes import Acc, Const, Index, Op, Read, Value, reindex, rewrite, walk
+from ingot.ir.index import Ix, Var, ix, nonnegative, product, substitute, var
+from ingot.ir.nodes import Acc, Const, Index, Op, Read, Select, Value, data_of, reindex, rewrite, walk
 from ingot.ir.ops import OPS
 from ingot.ir.program import (
     Attention,
@@ -36,6 +36,7 @@ def fuse(program: Program) -> Program:
         eliminate_dead(program)
     fuse_attention(program)
     place_copies(program)
+    interleave(program)
     eliminate_dead(program)
     return program
 
@@ -332,6 +333,46 @@ def place_copies(program: Program) -> int:
         gone.add(operation)
     program.operations = [o for o in program.operations if o not in gone]
     return len(gone)
+
+
+def interleave(program: Program) -> int:
+    """Two Maps that write every other element along the last axis of a tensor: one Map of the whole tensor."""
+    parts: dict[Tensor, list[Operation]] = {}
+    for operation in program.operations:
+        if operation.output.region is not None:
+            parts.setdefault(operation.output.root()[0], []).append(operation)
+    count = 0
+    for whole, makers in parts.items():
+        first, *others = sorted(makers, key=lambda o: str(o.output.root()[1][-1]))
+        if len(others) != 1 or type(first) is not Map or type(others[0]) is not Map:
+            continue
+        second = others[0]
+        origins = [o.output.root()[1] for o in (first, second)]
+        if [*origins[0], *origins[1]] != [*map(ix, [0] * (2 * whole.rank - 1)), ix(1)]:
+            continue
+        if whole.shape[-1] != ix(2) or any(
+            o.output.shape != (*whole.shape[:-1], ix(1)) for o in (first, second)
+        ):
+            continue
+        if first.guard != second.guard or any(
+            data_of(i) for o in (first, second) for r in o.reads() for i in r.index
+        ):
+            continue
+        parity = var(f"{first.axes[-1].name}p", 2)
+        axes = (*first.axes[:-1], parity)
+        sides = [
+            reindex(o.finish, dict(zip(o.axes, (*map(ix, first.axes[:-1]), ix(0)), strict=True)))
+            for o in (first, second)
+        ]
+        even = Op("eq", (Index(ix(parity)), Const(0, "i64")), "bool")
+        nodes = tuple(dict.fromkeys((*first.nodes, *second.nodes)))
+        both = Map(whole, axes, Select(even, *sides, guards=False), nodes=nodes, guard=first.guard)
+        last = max((first, second), key=program.operations.index)
+        program.operations = [
+            both if o is last else o for o in program.operations if o is last or o not in makers
+        ]
+        count += 1
+    return count
 
 
 def _writable_region(
