@@ -152,8 +152,8 @@ class Printer:
         if isinstance(v, Fold):
             return self.call(f"fold{v.name}", v.value.dtype, v.value.lanes, self.value(v.value))
         if isinstance(v, Shuffle):
-            inner = self.value(v.value)
-            return f"__builtin_shufflevector({inner}, {inner}, {', '.join(map(str, v.picks))})"
+            both = f"{self.value(v.first)}, {self.value(v.second)}"
+            return f"__builtin_shufflevector({both}, {', '.join(map(str, v.picks))})"
         assert isinstance(v, Pick), v
         return f"{self.value(v.value)}[{v.lane}]"
 

@@ -141,6 +141,6 @@ class _Run:
         if isinstance(v, Fold):
             return _FOLDS[v.name].reduce(self.value(v.value)).astype(dtype)
         if isinstance(v, Shuffle):
-            return self.value(v.value)[list(v.picks)]
+            return np.concatenate([self.value(v.first), self.value(v.second)])[list(v.picks)]
         assert isinstance(v, Pick), v
         return self.value(v.value)[v.lane]

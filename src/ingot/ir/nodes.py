@@ -216,14 +216,15 @@ class Pick:
 
 @dataclass(frozen=True)
 class Shuffle:
-    """Lanes picked from a vector."""
+    """Lanes picked from two vectors of equal length, those of the second numbered after those of the first."""
 
-    value: Value
+    first: Value
+    second: Value
     picks: tuple[int, ...]
 
     @property
     def dtype(self) -> str:
-        return self.value.dtype
+        return self.first.dtype
 
     @property
     def lanes(self) -> int:
@@ -354,11 +355,13 @@ def _rebuild(node: Value, visit: Callable[[Value], Value]) -> Value:
     if isinstance(node, Op):
         args = tuple(visit(a) for a in node.args)
         return node if all(a is b for a, b in zip(args, node.args, strict=True)) else replace(node, args=args)
-    if isinstance(node, Cast | Splat | Fold | Pick | Shuffle):
+    if isinstance(node, Cast | Splat | Fold | Pick):
         inner = visit(node.value)
         return node if inner is node.value else replace(node, value=inner)
     if isinstance(node, Select):
         return Select(visit(node.cond), visit(node.then), visit(node.otherwise), guards=node.guards)
+    if isinstance(node, Shuffle):
+        return Shuffle(visit(node.first), visit(node.second), node.picks)
     if isinstance(node, Pack):
         return Pack(tuple(visit(i) for i in node.items))
     return node
@@ -392,8 +395,10 @@ def walk(value: Value) -> Iterator[Value]:
         yield node
         if isinstance(node, Op):
             stack.extend(node.args)
-        elif isinstance(node, Cast | Splat | Fold | Pick | Shuffle):
+        elif isinstance(node, Cast | Splat | Fold | Pick):
             stack.append(node.value)
+        elif isinstance(node, Shuffle):
+            stack += [node.first, node.second]
         elif isinstance(node, Select):
             stack += [node.cond, node.then, node.otherwise]
         elif isinstance(node, Pack):

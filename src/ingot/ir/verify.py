@@ -192,6 +192,8 @@ class _Kernel:
         elif isinstance(v, Pick):
             self.need(0 <= v.lane < v.value.lanes, "a lane that the vector lacks")
         elif isinstance(v, Shuffle):
-            self.need(all(0 <= i < v.value.lanes for i in v.picks), "a lane that the vector lacks")
+            same = (v.first.dtype, v.first.lanes) == (v.second.dtype, v.second.lanes)
+            self.need(same, "lanes of two types")
+            self.need(all(0 <= i < 2 * v.first.lanes for i in v.picks), "a lane that the vectors lack")
         else:
             self.need(not isinstance(v, Read | Acc), f"a {type(v).__name__} is left")

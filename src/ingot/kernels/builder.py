@@ -269,6 +269,16 @@ class Builder:
             else:
                 self.emit(If(Op("gt", (Index(lane.count), Const(i, "i64")), "bool"), (one,)))
 
+    def turn(self, vectors: Sequence[Value]) -> list[Local]:
+        """The transpose of as many vectors as each has lanes, a power of two."""
+        n = len(vectors)
+        halves = [[i // 2 + (n if i % 2 else 0) + start for i in range(n)] for start in (0, n // 2)]
+        rows = [self.let(v) for v in vectors]
+        for _ in range(n.bit_length() - 1):
+            pairs = [(rows[i], rows[i + n // 2]) for i in range(n // 2)]
+            rows = [self.let(Shuffle(a, b, tuple(half))) for a, b in pairs for half in halves]
+        return rows
+
     def finish(self, name: str, task: Var, tasks: Ix, work: float, wave: Ix | None = None) -> Built:
         """The kernel of everything emitted."""
         (body,) = self._stack
@@ -392,7 +402,10 @@ class _Lowering:
         while width < span:
             width *= 2
         vector = Load(buffer, base, dtype, width, 1, None if width == span else ix(span))
-        return vector if picks == tuple(range(width)) else Shuffle(self.builder.let(vector), picks)
+        if picks == tuple(range(width)):
+            return vector
+        local = self.builder.let(vector)
+        return Shuffle(local, local, picks)
 
     def scalar_index(self, offset: Ix, at: dict[Var, Ix]) -> Ix:
         """An offset at one lane."""

@@ -7,7 +7,7 @@ from ingot.ir.nodes import Const, Define, Index, Op, Store, Value, walk
 from ingot.ir.ops import OPS
 from ingot.ir.program import Fill, Map
 from ingot.kernels.builder import Builder, Built, Lane
-from ingot.kernels.nest import Nest, nest_of
+from ingot.kernels.nest import Nest, nest_of, turned
 
 CHUNK = 4096
 """Elements of a flat loop that make one task."""
@@ -21,6 +21,13 @@ def value_cost(value: Value) -> float:
 def build_map(builder: Builder, operation: Map) -> Built:
     """One pass over the output: vectors along the innermost physical axis where all reads walk it evenly."""
     nest = nest_of(builder, operation.output, operation.axes, [operation.finish])
+    crossed = (
+        turned(builder, nest, operation.output, operation.axes, [operation.finish])
+        if not nest.lane and nest.loops
+        else None
+    )
+    if crossed is not None:
+        return _build_turned(builder, operation, nest, *crossed)
     lanes = nest.lane.lanes if nest.lane else 1
     cost = value_cost(operation.finish) / 3 * (1 if nest.lane else 4)
     if not nest.loops:
@@ -42,6 +49,40 @@ def build_map(builder: Builder, operation: Map) -> Built:
         work = cost * size
     _strip_loop(builder, operation, nest, variable, extent, start, stop)
     return builder.finish("map", task, tasks, work)
+
+
+def _build_turned(builder: Builder, operation: Map, nest: Nest, place: int, lanes: int) -> Built:
+    """Squares of lanes x lanes elements, read along one loop and written along the innermost one."""
+    inner, extent = nest.loops[-1]
+    across, size = nest.loops[place]
+    block = builder.fresh_var(size // lanes)
+    outer = nest.loops[:-1]
+    outer[place] = (block, size // lanes)
+    task, tasks = builder.tasks(outer)
+
+    def square(first: Ix, count: Ix | None) -> None:
+        rows = []
+        for i in range(lanes):
+            lane = Lane(builder.fresh_var(lanes), lanes)
+            at = first + i if count is None else minimum(first + i, extent - 1)
+            change = {across: ix(block) * lanes + ix(lane.var), inner: at}
+            mapping = {k: substitute(v, change) for k, v in nest.mapping.items()}
+            rows.append(builder.splat(builder.value(operation.finish, mapping, lane), lanes))
+        for i, column in enumerate(builder.turn(rows)):
+            lane = Lane(builder.fresh_var(lanes), lanes, count)
+            change = {across: ix(block) * lanes + i, inner: first + ix(lane.var)}
+            mapping = {k: substitute(v, change) for k, v in nest.mapping.items()}
+            builder.store(operation.output, list(map(ix, operation.axes)), mapping, lane, column)
+
+    full = extent // lanes
+    with builder.loop(extent.ceildiv(lanes), stop=full) as i:
+        square(ix(i) * lanes, None)
+    left = extent - full * lanes
+    if left != ix(0):
+        with builder.when(Op("gt", (Index(left), Const(0, "i64")), "bool")):
+            square(full * lanes, left)
+    work = value_cost(operation.finish) / 3 + 2
+    return builder.finish("map", task, tasks, work * (extent.value if extent.is_const else 64))
 
 
 def _strip_loop(

@@ -159,3 +159,29 @@ def _join(builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], val
             nest.mapping, nest.lane = mapping, lane
             nest.loops[-count:] = [(outer, extent // lanes)]
         return
+
+
+def turned(
+    builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]
+) -> tuple[int, int] | None:
+    """(loop, lanes) where the output lies along the innermost loop, and everything read along that other loop."""
+    *others, (inner, extent) = nest.loops
+    if extent.is_const and extent.value < 4:
+        return None
+    for place in reversed(range(len(others))):
+        variable, size = others[place]
+        lanes = builder.target.lanes
+        while lanes > 4 and not (size.is_const and size.value % lanes == 0):
+            lanes //= 2
+        if not (size.is_const and size.value and size.value % lanes == 0):
+            continue
+        outer, lane = builder.fresh_var(size // lanes), builder.fresh_var(lanes)
+        change = {variable: ix(outer) * lanes + ix(lane)}
+        mapping = {k: substitute(v, change) for k, v in nest.mapping.items()}
+        written, *reads = _flats(builder, mapping, output, axes, values)
+        along, splits = written.split(inner), [f.split(lane) for f in reads]
+        if along is None or along[0] != 1 or not any(s is not None and s[0] == 1 for s in splits):
+            continue
+        if all(s is not None and s[0] in (0, 1) for s in splits):
+            return place, lanes
+    return None
