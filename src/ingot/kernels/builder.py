@@ -449,6 +449,8 @@ class _Lowering:
 
 def pattern(offset: Ix, lane: Lane) -> tuple[Ix, tuple[int, ...]] | None:
     """(base, picks) with the offset at each lane base + its pick, the least of which is 0."""
+    if data_of(offset):
+        return None
     each = [substitute(offset, {lane.var: ix(i)}) for i in range(lane.lanes)]
     gaps = [e - each[0] for e in each]
     if not all(g.is_const for g in gaps):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ingot.ir.index import Ix, Var, ix, minimum, product, substitute
-from ingot.ir.nodes import Index, Read, Value, data_of, reindex, walk
+from ingot.ir.nodes import Read, Value, data_of, reindex, walk
 from ingot.ir.program import Tensor
 from ingot.kernels.builder import Builder, Lane, pattern
 
@@ -138,8 +138,6 @@ def _strip(
 def _join(builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]) -> None:
     """Vectors across several of the innermost loops of a row-major nest."""
     lanes = builder.target.lanes
-    if any(isinstance(n, Index) and data_of(n.index) for v in values for n in walk(v)):
-        return
     for count in range(2, len(nest.loops) + 1):
         joined = nest.loops[-count:]
         if not all(e.is_const for _, e in joined):
