@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ingot.ir.index import Ix, Var, ix, minimum, product, substitute
-from ingot.ir.nodes import Read, Value, data_of, reindex, walk
+from ingot.ir.nodes import Read, Value, reindex, walk
 from ingot.ir.program import Tensor
 from ingot.kernels.builder import Builder, Lane, pattern
 
