@@ -24,7 +24,7 @@ from kernel import (
 from ingot.ir.index import Atom, IxLike, Var, ix, ix_of
 from ingot.ir.nodes import DTYPES, Cast, Const, Index, Op, Read, Select, Value
 from ingot.ir.program import Fill, Map, identity
-from ingot.schedule.layout import Layout, row_major
+from ingot.schedule.layout import Layout, blocked_by, row_major
 from ingot.target import Target
 from ingot.testing import Array, Feed
 
@@ -61,6 +61,30 @@ def converted(name: str, shape: Sequence[int | Var], source: str, to: str, layou
         f"map_{name}", operation, {given: layout, made: layout}, lambda f: f["x"].astype(DTYPES[to]),
         tuple(range(5)) if DTYPES[to].kind == "u" else tuple(range(-4, 5)),
     )  # fmt: skip
+
+
+def rotated(name: str, rows: int | Var, heads: int, pairs: int, layout: Layout | None = None) -> Kernel:
+    """Pairs of elements turned by an angle of each row, the results next to one another."""
+    given, made = tensor("x", [rows, heads * pairs * 2]), tensor("y", [rows, heads, pairs, 2])
+    cosine, sine = tensor("cosine", [rows, pairs]), tensor("sine", [rows, pairs])
+    axes = loops("a", made.shape)
+    row, place, pair = ix(axes[0]), (ix(axes[1]) * pairs + ix(axes[2])) * 2, ix(axes[2])
+    even, odd = Read(given, (row, place)), Read(given, (row, place + 1))
+    c, s = Read(cosine, (row, pair)), Read(sine, (row, pair))
+
+    def join(sign: str, a: tuple[Value, Value], b: tuple[Value, Value]) -> Value:
+        return Op(sign, (Op("mul", a, "f32"), Op("mul", b, "f32")), "f32")
+
+    first = Op("eq", (Index(ix(axes[3])), Const(0, "i64")), "bool")
+    value = Select(first, join("sub", (even, c), (odd, s)), join("add", (even, s), (odd, c)), guards=False)
+    layouts = {given: layout or row_major(2), made: row_major(4), cosine: row_major(2), sine: row_major(2)}
+
+    def formula(feed: Feed) -> Array:
+        x = feed["x"].reshape(-1, heads, pairs, 2)
+        c, s = feed["cosine"][:, None], feed["sine"][:, None]
+        return np.stack([x[..., 0] * c - x[..., 1] * s, x[..., 0] * s + x[..., 1] * c], -1)
+
+    return Kernel(f"rotate_{name}", Map(made, axes, value), layouts, formula, sizes=SOME, rows=rows is N)
 
 
 def scaled(name: str, shape: Sequence[int | Var], layout: Layout, dtype: str = "f32") -> Kernel:
@@ -173,6 +197,8 @@ def table(target: Target) -> list[Kernel]:
         *(converted(f"{a}_to_{b}", [3, lanes + 1], a, b, row_major(2)) for a in NUMBERS for b in NUMBERS if a != b and (a, b) != LOWERED_AS_TWO),
         *(converted(f"{a}_to_{b}_blocked", [1, lanes + 1, 2, 3], a, b, block) for a, b in (("f32", "f64"), ("f32", "u8"), ("i64", "f32"), ("f16", "f32"))),
         *(scaled(f"scaled_{x}_{dtype}", [2, lanes + 1, 3, 2], layouts[x], dtype) for x in layouts for dtype in ("f32", "f64")),
+        *(rotated(f"{h}_by_{p}", 3, h, p) for h, p in ((1, 4), (8, 4), (4, 8), (3, 2), (2, 16), (3, 5))),
+        rotated("blocked", N, 8, 4, blocked_by(2, 1, lanes)),
         *(gathered(f"{n}_of_{w}", n, 5, w) for n in (0, 1, 4) for w in around(lanes)),
         gathered("n", N, 5, lanes + 1),
         *(shifted(f"{n}_{x}", n, 2, layouts[x]) for n in around(lanes) for x in ("planar", "blocked")),

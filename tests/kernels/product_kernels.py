@@ -9,7 +9,7 @@ from kernel import SOME, Kernel, Layouts, N, around, drawn, epilogue, loops, ten
 
 from ingot.ir.index import Var, ix, var
 from ingot.ir.nodes import Acc, Const, Op, Read, Value
-from ingot.ir.program import Attention, Dense, MatMul
+from ingot.ir.program import Attention, Dense, MatMul, Tensor
 from ingot.schedule.layout import Layout, blocked_by, row_major
 from ingot.target import Target
 from ingot.testing import CLOSE, Array, Feed
@@ -73,9 +73,9 @@ def matmul(
 
 def attention(
     name: str, m: int | Var, n: int | Var, k: int, d: int, target: Target, *, batch: int | Var = 1, masked: bool = False,
-    heads: int | None = None, sizes: tuple[int, ...] = SOME,
+    causal: int = 0, blocked: bool = False, sizes: tuple[int, ...] = SOME,
 ) -> Kernel:  # fmt: skip
-    """heads: a, b and c are parts of (batch, rows, heads, k) tensors, as a transformer makes them."""
+    """causal: side of a constant mask that leaves out the columns after the row's own. blocked: q is, along k."""
     q, keys, values = (
         tensor("q", [batch, m, k]),
         tensor("keys", [batch, k, n]),
@@ -83,12 +83,17 @@ def attention(
     )
     made, scratch = tensor("y", [batch, m, d]), tensor("scratch", [batch, m, n])
     axes, inner, column = loops("a", made.shape), var("k", k), var("n", ix(n))
-    layouts = {q: row_major(3), made: row_major(3)}
+    layouts = {q: blocked_by(3, 2, target.lanes) if blocked else row_major(3), made: row_major(3)}
     layouts |= {t: row_major(3, target.lanes) for t in (keys, values, scratch)}
     first, row = ix(axes[0]), ix(axes[1])
     score: Value = Op("mul", (Acc("f32"), Const(0.125, "f32")), "f32")
     if masked:
         mask = tensor("mask", [m, n])
+        layouts[mask] = row_major(2)
+        score = Op("add", (score, Read(mask, (row, ix(column)))), "f32")
+    seen = np.triu(np.full((causal, causal), -np.inf, np.float32), 1)
+    if causal:
+        mask = Tensor("causal", "f32", (ix(causal), ix(causal)), "const", seen)
         layouts[mask] = row_major(2)
         score = Op("add", (score, Read(mask, (row, ix(column)))), "f32")
     operation = Attention(
@@ -99,6 +104,8 @@ def attention(
 
     def formula(feed: Feed) -> Array:
         scores = feed["q"].astype(np.float64) @ feed["keys"] * 0.125 + (feed["mask"] if masked else 0)
+        if causal:
+            scores = scores + seen[: scores.shape[1], : scores.shape[2]]
         if not scores.shape[-1]:
             return np.zeros((*scores.shape[:-1], d), np.float32)
         e = np.exp(scores - scores.max(-1, keepdims=True))
@@ -152,6 +159,10 @@ def table(target: Target) -> list[Kernel]:
         *(attention(f"depth_{d}", 3, 5, 4, d, target) for d in wide),
         *(attention(f"steps_{k}", 3, 5, k, lanes, target) for k in (1, 2, 3, 17)),
         *(attention(f"masked_{n}", 5, n, 4, lanes + 1, target, masked=True) for n in around(lanes)),
+        *(attention(f"causal_{n}_of_{d}", n, n, 4, d, target, causal=n) for n in around(2 * lanes) for d in (4, lanes + 1)),
+        *(attention(f"rows_of_halves_{m}", m, lanes + 1, 4, max(lanes // 2, 4), target) for m in (1, 5, 11, 12, 13, 17)),
+        *(attention(f"blocked_{k}", 3, 5, k, lanes, target, blocked=True) for k in (3, lanes, lanes + 1, 2 * lanes)),
+        attention("causal_sequence", N, N, 4, 4, target, causal=40, sizes=(1, 2, 5, 16, 31, 33)),
         attention("of_nothing", 3, 0, 4, lanes, target),
         attention("batch", 5, lanes + 1, 4, lanes + 1, target, batch=N),
         attention("over_n", 3, N, 4, lanes + 1, target),

@@ -208,6 +208,11 @@ ATTENTION = [
          PROJECT + "s = MatMul(q, k)  t = Mul(s, scale)  z = Mul(t, nought)  a = Add(z, minus)  c = Trilu<upper=1>(a, one)  u = Add(t, c)  p = Softmax(u)  "
          "o = MatMul(p, v)  " + CLOSE_OUT,
          constants=LINEAR | HEADS | {"nought": np.float32(0), "minus": np.float32(-1e4), "one": np.int64(1)}, sizes=({"m": 1}, {"m": 6}, {"m": 19}), **DEEP),
+    case("attention_causal_constant", "float[n,m,8] x",
+         PROJECT + "s = MatMul(q, k)  t = Mul(s, scale)  z = Shape<start=1, end=2>(x)  mz = Concat<axis=0>(z, z)  "
+         "c = Slice(mask, nought, mz, axes)  u = Add(t, c)  p = Softmax(u)  o = MatMul(p, v)  " + CLOSE_OUT,
+         constants=LINEAR | HEADS | {"mask": np.triu(np.full((40, 40), -np.inf, np.float32), 1), "nought": ints(0, 0), "axes": ints(0, 1)},
+         sizes=({"n": 1, "m": 1}, {"n": 2, "m": 17}, {"n": 1, "m": 40}), **DEEP),
     case("attention_scores_kept", "float[2,5,8] x", PROJECT + "s = MatMul(q, k)  p = Softmax(s)  o = MatMul(p, v)", "float[] o, float[] p",
          constants=LINEAR | HEADS, **DEEP),
     *(
@@ -230,6 +235,11 @@ ATTENTION = [
                                      "w1": weights("w1", 8, 17), "b1": weights("b1", 17), "w2": weights("w2", 17, 8), "b2": weights("b2", 8),
                                      "root": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)},
          sizes=({"n": 1, "m": 1}, {"n": 2, "m": 7}), reduction=1000),
+    case("rotary_embedding", "float[n,m,16] x, float[m,4] cosine, float[m,4] sine",
+         "r = Reshape(x, pairs)  e0 = Gather<axis=4>(r, first)  o0 = Gather<axis=4>(r, second)  e = Squeeze(e0, last)  o = Squeeze(o0, last)  "
+         "c = Unsqueeze(cosine, one)  s = Unsqueeze(sine, one)  ec = Mul(e, c)  os = Mul(o, s)  a = Sub(ec, os)  es = Mul(e, s)  oc = Mul(o, c)  "
+         "b = Add(es, oc)  a1 = Unsqueeze(a, last)  b1 = Unsqueeze(b, last)  y = Concat<axis=4>(a1, b1)",
+         constants={"pairs": ints(0, 0, 2, 4, 2), "first": ints(0), "second": ints(1), "last": ints(4), "one": ints(1)}, sizes=({"n": 1, "m": 1}, {"n": 2, "m": 7})),
     case("patches_to_tokens", "float[n,3,8,8] x",
          "c = Conv<strides=[4,4]>(x, w, b)  r = Reshape(c, s)  t = Transpose<perm=[0,2,1]>(r)  y = Add(t, p)", reduction=48,
          constants={"w": weights("w", 17, 3, 4, 4), "b": weights("b", 17), "s": ints(0, 17, -1), "p": weights("p", 1, 4, 17)}, sizes=BATCHES),
