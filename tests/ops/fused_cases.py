@@ -124,6 +124,24 @@ CONCAT = [
     whole("detection_head", "float[n,9,3,4] x",
           "a = Conv(x, w1, b1)  b = Conv(x, w2, b2)  r = Relu(b)  c = Concat<axis=1>(a, r)  f = Reshape(c, s)  y = Transpose<perm=[0,2,1]>(f)",
           constants=filters(w1=(4, 9, 1, 1), b1=(4,), w2=(3, 9, 1, 1), b2=(3,)) | {"s": ints(0, 7, -1)}, sizes=BATCHES),
+    *(
+        whole(f"detection_heads_of_{a}_{b}_{c}", "float[n,5,3,7] x, float[n,8,2,2] z",
+              f"a = Conv(x, w1, b1)  b = Conv<{SAME}>(x, w2)  r = Relu(b)  c = Conv(x, w3)  j = Concat<axis=1>(a, r, c)  k = Reshape(j, s)  "
+              "d = Conv(z, v1, b1)  e = Conv(z, v2)  f = Relu(e)  g = Conv(z, v3)  l = Concat<axis=1>(d, f, g)  m = Reshape(l, s)  "
+              "o = Concat<axis=2>(k, m)  y = Transpose<perm=[0,2,1]>(o)",
+              constants=filters(w1=(a, 5, 1, 1), b1=(a,), w2=(b, 5, 3, 3), w3=(c, 5, 1, 1), v1=(a, 8, 1, 1), v2=(b, 8, 1, 1), v3=(c, 8, 1, 1))
+              | {"s": ints(0, a + b + c, -1)}, sizes=BATCHES)
+        for a, b, c in ((4, 1, 17), (1, 2, 3), (16, 32, 5))
+    ),
+    *(
+        case(f"anchors_of_{c}", "float[1,5,3,7] x, float[1,5,2,2] z",
+             f"a = Conv<{SAME}>(x, w)  t = Transpose<perm=[0,2,3,1]>(a)  p = Reshape(t, s)  b = Conv(z, v)  u = Transpose<perm=[0,2,3,1]>(b)  q = Reshape(u, s)  "
+             "o = Concat<axis=1>(p, q)  y = Softmax<axis=-1>(o)  f = Slice(o, lo, hi, last)  e = Exp(f)", "float[] y, float[] e", reduction=45,
+             constants={"w": weights("w", c, 5, 3, 3) / 4, "v": weights("v", c, 5, 1, 1), "s": ints(1, -1, 2), "lo": ints(1), "hi": ints(2), "last": ints(2)})
+        for c in (2, 6, 12, 24)
+    ),
+    whole("head_with_an_activation_after", "float[1,5,4,9] x", "a = Conv(x, w)  t = Transpose<perm=[0,2,3,1]>(a)  r = Reshape(t, s)  y = Relu(r)",
+          constants=filters(w=(17, 5, 1, 1)) | {"s": ints(1, -1, 17)}),
 ]  # fmt: skip
 
 SPLIT = [

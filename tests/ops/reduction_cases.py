@@ -249,6 +249,12 @@ SOFTMAX = [
         )
     ),
     *(case(f"softmax_row_of_{n}", f"float[2,{n}] x", "y = Softmax<axis=1>(x)", **LONG) for n in (3, 4, 5, 7, 8, 15, 16, 31, 32, 33)),
+    *(
+        case(f"{op.lower()}_of_{n}_rows_of_{k}", f"float[1,{n},{k}] x", f"a = Mul(x, c)  y = {op}<axis=2>(a)", constants={"c": np.float32(2)}, **LONG)
+        for op in ("Softmax", "LogSoftmax")
+        for n, k in ((1, 2), (3, 2), (15, 2), (16, 2), (17, 2), (33, 2), (17, 1), (17, 3), (31, 4), (32, 7))
+    ),
+    case("softmax_of_pairs_in_any_batch", "float[n,m,2] x", "y = Softmax<axis=2>(x)", sizes=({"n": 1, "m": 1}, {"n": 2, "m": 16}, {"n": 3, "m": 21}), **LONG),
     *(case(f"softmax_columns_{n}", f"float[5,{n}] x", "y = Softmax<axis=0>(x)", **LONG) for n in (1, 3, 7, 8, 15, 16, 17)),
     case("softmax_default_opset13", "float[2,3,5] x", "y = Softmax(x)", **LONG),
     case("softmax_default_opset11", "float[2,3,5] x", "y = Softmax(x)", opset=11, oracle="onnxruntime", **LONG),

@@ -231,7 +231,7 @@ def _order(term: tuple[Monomial, int]) -> tuple[str, ...]:
 
 
 def weighted_sum(pairs: Iterable[tuple[Ix, Ix]]) -> Ix:
-    """The sum of products of pairs, the second of each usually a constant."""
+    """The sum of products of pairs, the second of each usually a constant; parts of one number become it again."""
     total: dict[Monomial, int] = {}
     for e, weight in pairs:
         if weight.is_const:
@@ -246,19 +246,18 @@ def weighted_sum(pairs: Iterable[tuple[Ix, Ix]]) -> Ix:
 
 def _rejoin(e: Ix) -> Ix:
     """x // k * k + x % k made x again."""
-    table = dict(e.terms)
     for monomial, coefficient in e.terms:
         for factor in monomial:
             if not isinstance(factor, Atom) or factor.kind != "mod" or not factor.args[1].is_const:  # type: ignore[attr-defined]
                 continue
             x, k = factor.args
+            assert isinstance(x, Ix)
+            assert isinstance(k, Ix)
             rest = list(monomial)
             rest.remove(factor)
-            key = tuple(sorted([*rest, Atom("div", (x, k))], key=_rank))
-            if table.get(key) == coefficient * k.value:  # type: ignore[attr-defined]
-                whole = _make({tuple(rest): coefficient}) * x  # type: ignore[operator]
-                without = _make({m: c for m, c in e.terms if m not in (monomial, key)})
-                return _rejoin(without + whole)
+            joined = e + (x - x // k * k - x % k) * _make({tuple(rest): coefficient})
+            if len(joined.terms) < len(e.terms):
+                return _rejoin(joined)
     return e
 
 

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from ingot.isa.instruction import Instruction, function
 
+
+def _spread(stride: int) -> str:
+    """Lanes stored `stride` elements apart, by masked stores of whole vectors."""
+    each = 16 // stride
+    stores = (
+        f"_mm512_mask_storeu_ps(p + {16 * part}, (__mmask16){sum(1 << at for at in range(0, 16, stride))}, "
+        f"(__m512)__builtin_shufflevector(a, a, {', '.join(str(part * each + i // stride) for i in range(16))}));"
+        for part in range(stride)
+    )
+    return f"if (s == {stride}) {{ {' '.join(stores)} return; }}"
+
+
 _ENTRIES = [
     function("fma", "f32x16", "abc", "return (f32x16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);"),
     function("max", "f32x16", "ab", "return (f32x16)_mm512_max_ps((__m512)b, (__m512)a);"),
@@ -38,6 +50,12 @@ _ENTRIES = [
         "void",
         ("float *p", "f32x8 a", "int64_t n"),
         "_mm256_mask_storeu_ps(p, (__mmask8)((1u << n) - 1), (__m256)a);",
+    ),
+    Instruction(
+        "stores_f32x16",
+        "void",
+        ("float *p", "f32x16 a", "int64_t s"),
+        f"{_spread(2)} {_spread(4)} for (int i = 0; i < 16; i++) p[i * s] = a[i];",
     ),
     Instruction(
         "exponent_f32x16",

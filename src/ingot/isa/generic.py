@@ -5,6 +5,8 @@ Integers wrap around; an integer divided by zero gives zero. Halves compute in f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ingot.isa.instruction import C_TYPES, Instruction, function, parse, type_name
 
 _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
@@ -175,6 +177,7 @@ def _memory(operation: str, kind: str, own: str, element: str, lanes: int) -> In
         "storesn": f"{count} p[i * s] = a[i];",
         **{name: f"return {text};" for name, text in listed.items()},
     }
+    bodies["loads"] = f"{_every_other(own, lanes)} {_every_fourth(own, lanes)} {bodies['loads']}"
     stores = operation.startswith("store")
     if operation == "splat":
         parameters = [f"{element} a"]
@@ -185,6 +188,29 @@ def _memory(operation: str, kind: str, own: str, element: str, lanes: int) -> In
         suffix = operation.removeprefix("store").removeprefix("load")
         parameters += [f"int64_t {letter}" for letter in suffix]
     return Instruction(f"{operation}_{kind}", "void" if stores else own, tuple(parameters), bodies[operation])
+
+
+def _every_other(own: str, lanes: int) -> str:
+    """Strided loads of even elements: two whole vectors, the second one up to the last element wanted."""
+    picks = [*range(0, lanes, 2), *range(lanes + 1, 2 * lanes, 2)]
+    loads = _loads(own, "ab", (0, lanes - 1))
+    return f"if (s == 2) {{ {loads} return {_shuffle('a', 'b', picks)}; }}"
+
+
+def _every_fourth(own: str, lanes: int) -> str:
+    low = range(0, 2 * lanes, 4)
+    high = [*range(0, lanes, 4), *range(lanes + 3, 2 * lanes, 4)]
+    loads = _loads(own, "abcd", (0, lanes, 2 * lanes, 3 * lanes - 3))
+    halves = _shuffle("a", "b", low), _shuffle("c", "d", high)
+    return f"if (s == 4) {{ {loads} return {_shuffle(*halves, range(lanes))}; }}"
+
+
+def _loads(own: str, names: str, places: Iterable[int]) -> str:
+    return " ".join(f"{own} {x} = *(const {own}u *)(p + {at});" for x, at in zip(names, places, strict=True))
+
+
+def _shuffle(a: str, b: str, picks: Iterable[int]) -> str:
+    return f"__builtin_shufflevector({a}, {b}, {', '.join(map(str, picks))})"
 
 
 def _fold(operation: str, kind: str, dtype: str, lanes: int) -> Instruction:

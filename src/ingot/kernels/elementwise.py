@@ -7,7 +7,7 @@ from ingot.ir.nodes import Const, Define, Index, Op, Store, Value, walk
 from ingot.ir.ops import OPS
 from ingot.ir.program import Fill, Map
 from ingot.kernels.builder import Builder, Built, Lane
-from ingot.kernels.nest import Nest, nest_of, turned
+from ingot.kernels.nest import Nest, nest_of, space, turned
 
 CHUNK = 4096
 """Elements of a flat loop that make one task."""
@@ -21,13 +21,11 @@ def value_cost(value: Value) -> float:
 def build_map(builder: Builder, operation: Map) -> Built:
     """One pass over the output: vectors along the innermost physical axis where all reads walk it evenly."""
     nest = nest_of(builder, operation.output, operation.axes, [operation.finish])
-    crossed = (
-        turned(builder, nest, operation.output, operation.axes, [operation.finish])
-        if not nest.lane and nest.loops
-        else None
-    )
-    if crossed is not None:
-        return _build_turned(builder, operation, nest, *crossed)
+    if not nest.lane and nest.loops:
+        crossed = turned(builder, nest, operation.output, operation.axes, [operation.finish])
+        if crossed is not None:
+            return _build_turned(builder, operation, nest, *crossed)
+        space(builder, nest, operation.output, operation.axes, [operation.finish])
     lanes = nest.lane.lanes if nest.lane else 1
     cost = value_cost(operation.finish) / 3 * (1 if nest.lane else 4)
     if not nest.loops:

@@ -11,6 +11,10 @@ from ingot.ir.program import Tensor
 from ingot.kernels.builder import Builder, Lane, pattern
 
 
+FARTHEST = 1 << 20
+"""Elements of a vector lie at most so far apart."""
+
+
 @dataclass
 class Nest:
     """loops: (variable, extent), outermost first. mapping: each axis of the output by the loop variables and the lane.
@@ -26,10 +30,8 @@ class Nest:
     fixed: dict[Var, Ix] = field(default_factory=dict)
 
 
-def nest_of(
-    builder: Builder, output: Tensor, axes: Sequence[Var], values: Sequence[Value], free: Sequence[Var] = ()
-) -> Nest:
-    """The nest for computing `output[axes]` from `values`; free: reduction variables that values also use.
+def nest_of(builder: Builder, output: Tensor, axes: Sequence[Var], values: Sequence[Value]) -> Nest:
+    """The nest for computing `output[axes]` from `values`.
 
     Neighbouring loops that every access walks evenly become one; so do the innermost ones where vectors across them
     need each tensor in one vector's reach only.
@@ -109,9 +111,15 @@ def _merge(
 
 
 def _strip(
-    builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]
+    builder: Builder,
+    nest: Nest,
+    output: Tensor,
+    axes: Sequence[Var],
+    values: Sequence[Value],
+    farthest: int = 1,
 ) -> None:
-    """Vectorise the innermost loop of a row-major nest, where it is long enough and walked evenly."""
+    """Vectorise the innermost loop of a row-major nest, where it is long enough and walked evenly, elements lying at
+    most so far apart."""
     if not nest.loops:
         return
     inner, extent = nest.loops[-1]
@@ -126,13 +134,24 @@ def _strip(
     mapping = {k: substitute(v, change) for k, v in nest.mapping.items()}
     for flat in _flats(builder, mapping, output, axes, values):
         split = flat.split(lane)
-        if split is None or split[0] not in (0, 1):
+        if split is None or not 0 <= split[0] <= farthest:
             return
     nest.mapping = mapping
     nest.loops[-1] = (outer, blocks)
     nest.lane = Lane(lane, lanes)
     if not (extent.is_const and extent.value % lanes == 0):
         nest.strip = extent
+
+
+def space(builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]) -> None:
+    """Vectors of elements that lie apart, along the innermost loop, or the one around it where that has few steps."""
+    extent = nest.loops[-1][1]
+    few = extent.is_const and extent.value < 4 and len(nest.loops) > 1
+    if few:
+        nest.loops[-2:] = nest.loops[:-3:-1]
+    _strip(builder, nest, output, axes, values, FARTHEST)
+    if few and nest.lane is None:
+        nest.loops[-2:] = nest.loops[:-3:-1]
 
 
 def _join(builder: Builder, nest: Nest, output: Tensor, axes: Sequence[Var], values: Sequence[Value]) -> None:

@@ -1,7 +1,7 @@
 """Softmax and normalisations: all passes over a row in one kernel.
 
-A row is everything along the normalised axes. Where the innermost physical axis is one of them, vectors run along the
-row and are folded; else vectors hold neighbouring rows.
+A row is everything along the normalised axes. Where the innermost physical axis is one of them and the row fills half a
+vector, vectors run along the row and are folded; else vectors hold neighbouring rows.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ def build_row(builder: Builder, operation: Row) -> Built:
     root = output.root()[0]
     layout = builder.layouts[root]
     inner_axis = layout.blocked if layout.blocked is not None else layout.order[-1]
+    narrow = _narrow(builder, operation, inner_axis)
+    if narrow is not None:
+        inner_axis = narrow
     along = axes[inner_axis] in operation.over
     outer: list[tuple[Var, Ix]] = []
     rows: list[tuple[int, Ix]] = []
@@ -47,12 +50,31 @@ def build_row(builder: Builder, operation: Row) -> Built:
         mapping[axes[axis]] = ix(variable)
     task, tasks = builder.tasks(outer)
     length = product(e for _, e in rows)
-    row = _Row(builder, operation, mapping, rows, lane, layout.block if layout.blocked is not None else 1)
-    row.build(length)
+    block = layout.block if layout.blocked is not None else 1
+    if narrow is None or lane is None or lane.count is None:
+        _Row(builder, operation, mapping, rows, lane, block).build(length)
+    else:
+        whole = Op("eq", (Index(lane.count), Const(lane.lanes, "i64")), "bool")
+        with builder.when(whole):
+            _Row(builder, operation, mapping, rows, Lane(lane.var, lane.lanes), block).build(length)
+        with builder.when(Op("not", (whole,), "bool")):
+            _Row(builder, operation, mapping, rows, lane, block).build(length)
     work = (value_cost(operation.value) + value_cost(operation.finish) + 20) * (
         length.value if length.is_const else 128
     )
     return builder.finish(operation.op, task, tasks, work if lane else work / 8)
+
+
+def _narrow(builder: Builder, operation: Row, inner_axis: int) -> int | None:
+    """The axis to run vectors along where a row is shorter than half a vector: the innermost that is not normalised."""
+    layout = builder.layouts[operation.output.root()[0]]
+    length = product(v.extent for v in operation.over)
+    if layout.blocked is not None or not length.is_const or length.value >= builder.target.lanes // 2:
+        return None
+    if operation.axes[inner_axis] not in operation.over:
+        return None
+    kept = [a for a in layout.order if operation.axes[a] not in operation.over]
+    return next((a for a in reversed(kept) if operation.output.shape[a] != ix(1)), None)
 
 
 class _Row:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ingot.ir.index import Ix, Var, ix, nonnegative, product, substitute, var
+from ingot.ir.index import Ix, Var, ix, nonnegative, product, substitute, var, weighted_sum
 from ingot.ir.nodes import Acc, Const, Index, Op, Read, Select, Value, data_of, reindex, rewrite, walk
 from ingot.ir.ops import OPS
 from ingot.ir.program import (
@@ -32,11 +32,12 @@ BLOCK = 16
 def fuse(program: Program) -> Program:
     """Apply the rewrites until nothing changes. Mutates and returns the program."""
     eliminate_dead(program)
-    while fuse_epilogues(program) + inline_maps(program):
+    while fuse_epilogues(program) + inline_maps(program) + split_copies(program):
         eliminate_dead(program)
     fuse_attention(program)
     place_copies(program)
     interleave(program)
+    fuse_reshapes(program)
     eliminate_dead(program)
     return program
 
@@ -249,6 +250,8 @@ def _absorb(producer: Operation, consumer: Map, mapping: dict[Var, Ix]) -> Opera
     }
     if isinstance(producer, Dense):
         changes["x_index"] = tuple(substitute(i, mapping) for i in producer.x_index)
+        feature = mapping[producer.axes[producer.feature]]
+        changes["feature"] = [ix(a) for a in consumer.axes].index(feature)
     if isinstance(producer, Row):
         renamed = {old: new for old, new in zip(producer.axes, consumer.axes, strict=True)}
         changes["over"] = tuple(renamed[v] for v in producer.over)
@@ -256,6 +259,125 @@ def _absorb(producer: Operation, consumer: Map, mapping: dict[Var, Ix]) -> Opera
     return replace(
         producer, output=consumer.output, axes=consumer.axes, finish=finish, nodes=nodes, **changes
     )
+
+
+def split_copies(program: Program) -> int:
+    """A copy of a whole that is made of regions, and that nothing else reads, becomes a copy of each of them."""
+    uses = program.uses()
+    makers: dict[Tensor, list[Operation]] = {}
+    for operation in program.operations:
+        if operation.output.region is not None:
+            makers.setdefault(operation.output.region[0], []).append(operation)
+    made: list[Operation] = []
+    count = 0
+    for operation in program.operations:
+        parts = _parts(operation, makers, uses) if type(operation) is Map else None
+        made.extend(parts or [operation])
+        count += parts is not None
+    program.operations = made
+    return count
+
+
+def _parts(
+    copy: Map, makers: dict[Tensor, list[Operation]], uses: dict[Tensor, list[Operation]]
+) -> list[Operation] | None:
+    """The copies of the regions, which are then tensors of their own, or None where the copy has to stay whole."""
+    read = copy.finish
+    if not isinstance(read, Read) or read.tensor.kind != "temp" or read.tensor.region is not None:
+        return None
+    whole, regions = read.tensor, makers.get(read.tensor, [])
+    if uses[whole] != [copy] or any(isinstance(r, Fill) or r.guard != copy.guard for r in regions):
+        return None
+    if any(r.output in uses for r in regions) or copy.output in makers:
+        return None
+    if sum((product(r.output.shape) for r in regions), ix(0)) != product(whole.shape) or len(regions) < 2:
+        return None
+    boxes = [_box(copy, read, r.output) for r in regions]
+    parts: list[Operation] = []
+    for number, (region, box) in enumerate(zip(regions, boxes, strict=True)):
+        if box is None:
+            return None
+        shape = tuple(region.output.shape[box[a]] if a in box else d for a, d in enumerate(copy.output.shape))
+        assert region.output.region is not None
+        start = region.output.region[1]
+        origin = tuple(start[box[a]] if a in box else ix(0) for a in range(copy.output.rank))
+        axes = tuple(var(v.name, d) for v, d in zip(copy.axes, shape, strict=True))
+        moved = {v: ix(w) + o for v, w, o in zip(copy.axes, axes, origin, strict=True)}
+        at = tuple(substitute(i, moved) - o for i, o in zip(read.index, start, strict=True))
+        tensor = Tensor(
+            f"{copy.output.name}_{number}", copy.output.dtype, shape, region=(copy.output, origin)
+        )
+        nodes = tuple(dict.fromkeys((*region.nodes, *copy.nodes)))
+        parts.append(Map(tensor, axes, Read(region.output, at), nodes=nodes, guard=copy.guard))
+    for region in regions:
+        region.output.region = None
+    return parts
+
+
+def _box(copy: Map, read: Read, region: Tensor) -> dict[int, int] | None:
+    """Which axes of the copy walk the axes that cut the region out of its whole; None where that is no box."""
+    found: dict[int, int] = {}
+    for axis, (extent, whole) in enumerate(zip(region.shape, read.tensor.shape, strict=True)):
+        if extent == whole:
+            continue
+        walks = [i for i, v in enumerate(copy.axes) if read.index[axis] == ix(v) and v.extent == whole]
+        if len(walks) != 1:
+            return None
+        found[walks[0]] = axis
+    return found
+
+
+def fuse_reshapes(program: Program) -> int:
+    """Let a Dense write what a Map makes of its result alone, where that lists the same positions in the same order
+    with the features last."""
+    uses = program.uses()
+    producers = {o.output: o for o in program.operations}
+    gone: set[Operation] = set()
+    for i, consumer in enumerate(program.operations):
+        if type(consumer) is not Map:
+            continue
+        for tensor in consumer.inputs():
+            producer = producers.get(tensor)
+            if not isinstance(producer, Dense) or tensor.region is not None or tensor.kind != "temp":
+                continue
+            if uses[tensor] != [consumer] or producer.guard != consumer.guard or producer in gone:
+                continue
+            mapping = _same_positions(producer, consumer)
+            if mapping is not None:
+                program.operations[i] = _absorb(producer, consumer, mapping)
+                gone.add(producer)
+                break
+    program.operations = [o for o in program.operations if o not in gone]
+    return len(gone)
+
+
+def _same_positions(producer: Dense, consumer: Map) -> dict[Var, Ix] | None:
+    """The producer's axes by the consumer's, where the two shapes hold the same rows of features."""
+    indices = _indices(consumer, producer.output)
+    if len(indices) != 1 or any(t is producer.output for t, _ in consumer.guard):
+        return None
+    if producer.x.region is not None or len(consumer.axes) < 2 or producer.batched is not None:
+        return None
+    (index,) = indices
+    *rest, last = consumer.axes
+    feature = producer.feature
+    others = [a for a in range(producer.output.rank) if a != feature]
+    if index[feature] != ix(last) or last.extent != producer.output.shape[feature]:
+        return None
+    if any(t.extent != ix(1) for t in producer.taps) and len(rest) < len(others):
+        return None
+    one = _flat([index[a] for a in others], [producer.output.shape[a] for a in others])
+    if one != _flat(list(map(ix, rest)), list(consumer.output.shape[:-1])):
+        return None
+    if product(producer.output.shape) != product(consumer.output.shape):
+        return None
+    return dict(zip(producer.axes, index, strict=True))
+
+
+def _flat(index: list[Ix], shape: list[Ix]) -> Ix:
+    """The row-major number of an element."""
+    strides = [product(shape[i + 1 :]) for i in range(len(shape))]
+    return weighted_sum(zip(index, strides, strict=True))
 
 
 def fuse_attention(program: Program) -> int:

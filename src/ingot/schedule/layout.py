@@ -6,7 +6,7 @@ window and row operations keep the layout of what they read, so conversions are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -113,6 +113,7 @@ def assign(program: Program, lanes: int) -> dict[Tensor, Layout]:
     for tensor in program.inputs + program.outputs:
         layouts[tensor] = row_major(tensor.rank)
     wide = _matrix_operands(program)
+    uses = program.uses()
     for operation in program.operations:
         for tensor in operation.inputs():
             if tensor.kind == "const":
@@ -122,10 +123,27 @@ def assign(program: Program, lanes: int) -> dict[Tensor, Layout]:
         for tensor in operation.writes():
             root = tensor.root()[0]
             if root not in layouts:
-                layouts[root] = _choose(operation, tensor, layouts, lanes, edges, wide)
+                last = _features_last(operation, uses) if root is tensor else None
+                layouts[root] = last or _choose(operation, tensor, layouts, lanes, edges, wide)
     for operation in program.operations:
         layouts.setdefault(operation.output.root()[0], row_major(operation.output.rank))
     return layouts
+
+
+def _features_last(operation: Operation, uses: Mapping[Tensor, Sequence[Operation]]) -> Layout | None:
+    """The layout that puts a Dense's features innermost, where that makes plain copies of all that read the result."""
+    output, readers = operation.output, uses.get(operation.output, [])
+    if not isinstance(operation, Dense) or not readers:
+        return None
+    last = Layout((*(a for a in range(output.rank) if a != operation.feature), operation.feature))
+    for reader in readers:
+        read = reader.finish
+        if type(reader) is not Map or not isinstance(read, Read):
+            return None
+        plain = row_major(reader.output.rank).offset(tuple(map(ix, reader.axes)), reader.output.shape)
+        if last.offset(read.index, output.shape) != plain:
+            return None
+    return last
 
 
 def _region_edges(program: Program) -> dict[Tensor, dict[int, set[Ix]]]:
