@@ -27,6 +27,7 @@ from ingot.graph.rules import (
     inline_functions,
     lift_constants,
     merge_reshapes,
+    merge_small_convs,
     merge_transposes,
 )
 from ingot.graph.trace import applying
@@ -50,6 +51,7 @@ RULES: dict[str, Rule] = {
     "fuse_pad_conv": fuse_pad_conv.apply,
     "fuse_conv_batch_norm": fuse_conv_batch_norm.apply,
     "fuse_conv_scale": fuse_conv_scale.apply,
+    "merge_small_convs": merge_small_convs.apply,
     "deduplicate_initializers": deduplicate_initializers.apply,
     "eliminate_common_subexpressions": eliminate_common_subexpressions.apply,
 }
