@@ -39,6 +39,7 @@ from ingot.runtime.sources import native_text
 from ingot.schedule import layout
 from ingot.schedule.fuse import fuse
 from ingot.schedule.memory import Plan, plan
+from ingot.schedule.peel import peel_borders
 from ingot.target import Target, resolve
 from ingot.tune.results import kernel_key, load_results, machine_key, save_results
 from ingot.tune.search import Make, Search, Variant, check_tunable
@@ -151,6 +152,7 @@ def schedule(
         _after("lower", program, trace)
     with stages("fuse"):
         fuse(program)
+        peel_borders(program)
         verify(program)
         _after("fuse", program, trace)
     with stages("winograd"):
