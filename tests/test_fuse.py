@@ -15,7 +15,7 @@ from ingot.ir.verify import verify
 from ingot.lower import lowering
 from ingot.schedule.fuse import fuse
 
-SHAPES = {"w": (4, 5, 1, 1), "v": (17, 5, 1, 1), "u": (4, 5, 1, 1), "k": (4, 5, 3, 3)}
+SHAPES = {"w": (4, 5, 1, 1), "v": (17, 5, 1, 1), "k": (4, 5, 3, 3)}
 
 
 def fused(inputs: str, body: str, outputs: str = "float[] y", **constants: tuple[int, ...]) -> Program:
@@ -74,7 +74,7 @@ def test_a_whole_that_others_read_stays() -> None:
 def test_parts_that_mix_stay() -> None:
     program = fused(
         "float[1,5,4,7] x",
-        "a = Conv(x, w)  b = Conv(x, u)  d = Relu(b)  c = Concat<axis=1>(a, d)  r = Reshape(c, s)  "
+        "a = Conv(x, w)  b = Conv<pads=[1,1,1,1]>(x, k)  d = Relu(b)  c = Concat<axis=1>(a, d)  r = Reshape(c, s)  "
         "t = Transpose<perm=[0,2,1,3]>(r)  y = Neg(t)",
         s=(1, 2, 4, 28),
     )
