@@ -29,6 +29,7 @@ from ingot.graph.rules import (
     merge_reshapes,
     merge_small_convs,
     merge_transposes,
+    split_max_pool,
 )
 from ingot.graph.trace import applying
 
@@ -52,6 +53,7 @@ RULES: dict[str, Rule] = {
     "fuse_conv_batch_norm": fuse_conv_batch_norm.apply,
     "fuse_conv_scale": fuse_conv_scale.apply,
     "merge_small_convs": merge_small_convs.apply,
+    "split_max_pool": split_max_pool.apply,
     "deduplicate_initializers": deduplicate_initializers.apply,
     "eliminate_common_subexpressions": eliminate_common_subexpressions.apply,
 }
