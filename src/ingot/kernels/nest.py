@@ -10,7 +10,6 @@ from ingot.ir.nodes import Read, Value, reindex, walk
 from ingot.ir.program import Tensor
 from ingot.kernels.builder import Builder, Lane, pattern
 
-
 FARTHEST = 1 << 20
 """Elements of a vector lie at most so far apart."""
 
