@@ -1,9 +1,10 @@
 """Time ingot and every other runtime that takes a model, in turns, and hold ingot to the project's marks.
 
-    python bench/bench.py [--models a,b@8] [--threads 1,2] [--against onnxruntime,...] [--target avx2] [--quick]
+    python bench/bench.py [--models a,b@8] [--threads 1,2] [--against onnxruntime,...] [--target avx2]
+                          [--precision bf16] [--quick]
 
 Models are those of `catalogue.py`; absent ones are named and left out. Results of the models that ran are added to
-OUTPUT/f32-<target>.json, from which table.md, ratios.svg and roofline.svg are drawn. Exits with 1 where a mark is missed.
+OUTPUT/<precision>-<target>.json, from which table.md, ratios.svg and roofline.svg are drawn. Exits with 1 where a mark is missed.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ def run_model(name: str, options: argparse.Namespace, progress: Progress, task: 
         progress.update(task, description=f"{name}: compile, convert")
         peers = ",".join(options.against)
         cold = ["--cold"] if options.cold else []
-        build = step("build", name, folder, options.target, peers, *cold, environment=environment)
+        build = step(
+            "build", name, folder, options.target, options.precision, peers, *cold, environment=environment
+        )
         if build.get("absent"):
             return None
         skipped = dict(build.pop("refused"))
@@ -126,7 +129,7 @@ def merged(path: Path, models: dict[str, Any], options: argparse.Namespace) -> d
             "library_bytes": PEERS[name].library_bytes,
             "settings": ", ".join(
                 [
-                    PEERS[name].settings.format(threads="N"),
+                    PEERS[name].settings.format(threads="N", precision=options.precision),
                     *(f"{key}={value}" for key, value in held.get(name, {}).items()),
                 ]
             ),
@@ -136,6 +139,7 @@ def merged(path: Path, models: dict[str, Any], options: argparse.Namespace) -> d
     return {
         "version": ingot.__version__,
         "machine": machine(options.target),
+        "precision": options.precision,
         "peers": {**old.get("peers", {}), **peers},
         "models": dict(sorted(kept.items(), key=lambda item: order.index(item[0]))),
     }
@@ -150,24 +154,33 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--against", help="other runtimes (default: all that are installed)")
     parser.add_argument("--target", default="native", help="what ingot compiles for")
     parser.add_argument(
+        "--precision", choices=list(marks.RATIOS), default="f32", help="what all of them compute in"
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="few runs, to build/bench unless --output says else"
     )
     parser.add_argument("--cold", action="store_true", help="compile with an empty cache")
     parser.add_argument("--output", type=Path, help="folder of the results (default: bench/results)")
     options = parser.parse_args()
     words = [name for word in options.models or () for name in word.split(",") if name]
-    options.models = words or list(catalogue.NAMES)
+    options.models = words or list(catalogue.NAMES if options.precision == "f32" else marks.RATIOS["bf16"])
     if unknown := [name for name in options.models if not catalogue.known(name)]:
         parser.error(f"no model {', '.join(unknown)}; there are {', '.join(catalogue.KNOWN)}")
     if not all(word.isdecimal() and int(word) > 0 for word in options.threads.split(",")):
         parser.error("--threads takes numbers with commas between them")
     options.threads = [int(word) for word in options.threads.split(",")]
-    options.target = resolve(options.target).name
+    native = resolve("native", options.precision).name
+    options.target = resolve(options.target, options.precision).name
     if options.against is None:
-        options.against = [name for name, peer in PEERS.items() if peer.installed]
+        options.against = [
+            name for name, peer in PEERS.items() if peer.installed and options.precision in peer.precisions
+        ]
     else:
         options.against = [name for name in options.against.split(",") if require_peer(name)]
-    if options.target in HELD and options.target != resolve("native").name:
+    options.suffix = "" if options.target == native else f"-{options.target}"
+    if options.precision != "f32":
+        options.suffix += f"-{options.precision}"
+    if options.target in HELD and options.target != native:
         options.against = [name for name in options.against if name in HELD[options.target]]
     options.seconds, options.starts = (0.2, 1) if options.quick else (1.0, 3)
     options.output = options.output or ROOT / ("build/bench" if options.quick else "bench/results")
@@ -196,10 +209,10 @@ def main() -> int:
                     console.print(tables.line(name, model), markup=False, highlight=False)
             progress.advance(task)
     options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / f"f32-{options.target}.json"
+    path = options.output / f"{options.precision}-{options.target}.json"
     results = merged(path, models, options)
     for name, model in models.items():
-        model["missed"] = marks.missed(name, model, options.target, options.cold)
+        model["missed"] = marks.missed(name, model, options.target, options.precision, options.cold)
         for mark in model["missed"]:
             failed = True
             console.print(f"{name}: {mark}", style="red", markup=False, highlight=False)
@@ -209,10 +222,9 @@ def main() -> int:
             failed = True
             console.print(f"the mean ratio is {mean:.2f}, wanted {marks.MEAN}", style="red", highlight=False)
     path.write_text(json.dumps(results, indent=1) + "\n")
-    suffix = "" if options.target == resolve("native").name else f"-{options.target}"
-    (options.output / f"table{suffix}.md").write_text(tables.table(results))
-    (options.output / f"ratios{suffix}.svg").write_text(charts.ratio_chart(results))
-    (options.output / f"roofline{suffix}.svg").write_text(charts.roofline(results))
+    (options.output / f"table{options.suffix}.md").write_text(tables.table(results))
+    (options.output / f"ratios{options.suffix}.svg").write_text(charts.ratio_chart(results))
+    (options.output / f"roofline{options.suffix}.svg").write_text(charts.roofline(results))
     console.print(f"written: {path} and what is drawn from it", highlight=False)
     return 1 if failed else 0
 

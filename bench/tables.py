@@ -8,6 +8,8 @@ from typing import Any
 
 Results = Mapping[str, Any]
 
+_PRECISIONS = {"f32": "float32", "bf16": "bfloat16 products, float32 sums"}
+
 
 def ratios(results: Results, threads: str) -> list[float]:
     """How many times as fast as the best peer ingot is, for each model that a peer took."""
@@ -59,7 +61,7 @@ def table(results: Results) -> str:
     )
     parts = [
         "# Speed",
-        f"float32, ingot {results['version']} for {machine['target']} on {machine['cpu']}, {machine['cores']} cores, "
+        f"{_PRECISIONS[results.get('precision', 'f32')]}, ingot {results['version']} for {machine['target']} on {machine['cpu']}, {machine['cores']} cores, "
         f"which reached {peaks}. Medians, with the 10th and the 90th percentile, of runs taken in turns in one "
         "process. The ratio is the best peer's time divided by ingot's. GFLOP/s counts a convolution's direct sum, "
         "and the limit is the time that these peaks allow for it, or for reading weights, inputs and outputs once: "

@@ -1,6 +1,6 @@
 """One step of the bench in a process of its own: it prints one line of JSON.
 
-    worker.py build NAME FOLDER TARGET PEERS [--cold]     compile the model and make the peers' files, in FOLDER
+    worker.py build NAME FOLDER TARGET PRECISION PEERS [--cold]     compile the model and make the peers' files, in FOLDER
     worker.py start FOLDER CONTENDER                      load and run once, as the first thing that a process does
     worker.py time FOLDER THREADS SECONDS PEERS           run ingot and the peers in turns
 
@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 
 
-def build(name: str, folder: Path, target: str, peers: list[str], cold: bool) -> dict[str, Any]:
+def build(
+    name: str, folder: Path, target: str, precision: str, peers: list[str], cold: bool
+) -> dict[str, Any]:
     """What compiling told, with "compile_seconds", and the "refused" peers with their reasons; "absent" without a file."""
     import catalogue
 
@@ -37,7 +39,7 @@ def build(name: str, folder: Path, target: str, peers: list[str], cold: bool) ->
     with _build_cache(cold):
         start = time.perf_counter()
         shapes = {key: array.shape for key, array in found.feed.items()}
-        package = ingot.compile(found.model, shapes=shapes, target=target)
+        package = ingot.compile(found.model, shapes=shapes, target=target, precision=precision)
         seconds = time.perf_counter() - start
     package.save(folder / "model.ingot")
     session = ingot.load(package)
@@ -46,7 +48,7 @@ def build(name: str, folder: Path, target: str, peers: list[str], cold: bool) ->
     outputs = {port.name: y.shape for port, y in zip(session.get_outputs(), results, strict=True)}
     files, refused = {}, {}
     for peer in peers:
-        job = Job(found.files.get(peer, found.model), feed, outputs)
+        job = Job(found.files.get(peer, found.model), feed, outputs, precision=precision)
         try:
             files[peer] = str(ready_peer(peer, job).model)
         except IngotError as error:
@@ -58,6 +60,7 @@ def build(name: str, folder: Path, target: str, peers: list[str], cold: bool) ->
         "files": files,
         "outputs": outputs,
         "inputs": list(feed),
+        "precision": precision,
     }
     (folder / "job.json").write_text(json.dumps(job_file))
     np.savez(folder / "feed.npz", *feed.values())
@@ -111,7 +114,8 @@ def start(folder: Path, contender: str) -> dict[str, Any]:
         imported = time.perf_counter()
         outputs = {name: tuple(shape) for name, shape in job["outputs"].items()}
         try:
-            run = open_peer(contender, Job(Path(job["files"][contender]), feed, outputs))
+            ready = Job(Path(job["files"][contender]), feed, outputs, precision=job["precision"])
+            run = open_peer(contender, ready)
             loaded = time.perf_counter()
             first_run(contender, run)
         except IngotError as error:
@@ -153,8 +157,8 @@ def measure(folder: Path, threads: int, seconds: float, peers: list[str]) -> dic
 
 def main(arguments: list[str]) -> int:
     match arguments:
-        case ["build", name, folder, target, peers, *cold]:
-            told = build(name, Path(folder), target, _names(peers), bool(cold))
+        case ["build", name, folder, target, precision, peers, *cold]:
+            told = build(name, Path(folder), target, precision, _names(peers), bool(cold))
         case ["start", folder, contender]:
             told = start(Path(folder), contender)
         case ["time", folder, threads, seconds, peers]:

@@ -23,13 +23,19 @@ from ingot.ir.ops import OPS
 from ingot.isa import Instruction, closure, generic, instruction
 from ingot.isa.avx2 import TABLE as AVX2
 from ingot.isa.avx512 import TABLE as AVX512
+from ingot.isa.avx512_bf16 import TABLE as AVX512_BF16
 from ingot.isa.instruction import parse, type_name
 from ingot.runtime.sources import native_text
 from ingot.target import TARGETS, cpu_features
 from ingot.testing import EXACT, Array, Level, assert_close, ulp
 
 LANES = {name: target.lanes for name, target in TARGETS.items()}
-TABLES: dict[str, dict[str, Instruction]] = {"generic": {}, "avx2": AVX2, "avx512": AVX512 | AVX2}
+TABLES: dict[str, dict[str, Instruction]] = {
+    "generic": {},
+    "avx2": AVX2,
+    "avx512": AVX512 | AVX2,
+    "avx512_bf16": AVX512_BF16 | AVX512 | AVX2,
+}
 SETS = [
     pytest.param(
         name,
@@ -56,6 +62,7 @@ DTYPES_OF: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("sqrt", "floor", "ceil", "trunc", "round", "exp", "sigmoid", "tanh", "isnan", "isinf", "fma"), FLOATS),
     **dict.fromkeys(("log", "erf", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"),
                     ("f32", "f64")),
+    "dot": (),
 }  # fmt: skip
 ULPS = {
     "exp": 1, "log": 2, "tanh": 2, "sigmoid": 2, "erf": 2, "pow": 1, "sin": 1, "cos": 1, "tan": 1, "asin": 1, "acos": 1, "atan": 1, "sinh": 2,
@@ -247,7 +254,7 @@ def test_elementwise(isa: str) -> None:
         found = instruction(isa, name)
         operation, _, kind = name.rpartition("_")
         dtype, lanes = parse(kind)
-        if operation == "fma":
+        if operation in ("fma", "dot"):
             continue
         given = [whole(a, lanes) for a in arguments(operation, dtype, len(found.parameters))]
         result = np.dtype(np.uint8) if OPS[operation].boolean else DTYPES[dtype]
@@ -482,6 +489,66 @@ def test_every_half_and_the_floats_around_it_are_converted() -> None:
             )
             with np.errstate(all="ignore"):
                 assert_close(made, given.astype(result), EXACT)
+
+
+def bf16_names(isa: str) -> list[str]:
+    """Conversions and products: scalars, whole vectors and what the set itself has."""
+    n = LANES[isa]
+    found = [
+        "widen_bf16",
+        f"widen_bf16x{n}",
+        "narrow_f32",
+        f"narrow_f32x{n}",
+        f"dot_f32x{n}",
+        f"repeat_bf16x{n}",
+    ]
+    own = [name for name in TABLES[isa] if name.rpartition("_")[0] in ("widen", "narrow", "dot")]
+    return list(dict.fromkeys([*found, *own]))
+
+
+@cache
+def bf16(isa: str) -> ctypes.CDLL:
+    found = [instruction(isa, name) for name in bf16_names(isa)]
+    return library(isa, "bf16", {i.name: ([i.name], each(i)) for i in found})
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_every_bf16_and_the_floats_around_it_are_converted(isa: str) -> None:
+    kind = DTYPES["bf16"]
+    every = np.arange(65536, dtype=np.uint16).view(kind)
+    wide = every.astype(np.float32)
+    bits = np.arange(65536, dtype=np.uint32)[:, None] << 16
+    near = (bits + np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)).view(np.float32).ravel()
+    normal = near[~(np.abs(near) < np.finfo(np.float32).tiny)]
+    for name in bf16_names(isa):
+        operation, _, of = name.rpartition("_")
+        lanes = parse(of)[1]
+        found = instruction(isa, name)
+        with np.errstate(all="ignore"):
+            if operation == "widen":
+                got = apply(bf16(isa), found, [every], np.dtype(np.float32), lanes)
+                assert_close(got, wide, EXACT)
+            if operation == "narrow":
+                given = whole(normal, lanes)
+                got = apply(bf16(isa), found, [given], kind, lanes)
+                assert_close(got.astype(np.float32), given.astype(kind).astype(np.float32), EXACT)
+            if operation == "repeat":
+                got = apply(bf16(isa), found, [every], kind, lanes, size=every.size // 2 * lanes)
+                pairs = np.tile(every.view(np.uint32)[:, None], lanes // 2).view(np.uint16)
+                assert (got.view(np.uint16) == pairs.ravel()).all()
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_pairs_of_bf16_are_multiplied(isa: str) -> None:
+    rng = np.random.default_rng(0)
+    for name in (n for n in bf16_names(isa) if n.startswith("dot")):
+        lanes = parse(name.rpartition("_")[2])[1]
+        a = rng.standard_normal(100 * lanes).astype(np.float32)
+        b, c = (rng.standard_normal(200 * lanes).astype(DTYPES["bf16"]) for _ in "bc")
+        a[:4], b[:8] = (0, -0.0, np.inf, np.nan), (1, 2, 0, 0, 3, 1, 0, 0)
+        got = apply(bf16(isa), instruction(isa, name), [a, b, c], np.dtype(np.float32), lanes, size=a.size)
+        with np.errstate(all="ignore"):
+            assert_close(got, OPS["dot"].compute(a, b, c), EXACT)
 
 
 @pytest.mark.parametrize("isa", TARGETS)

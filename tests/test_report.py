@@ -576,7 +576,7 @@ def test_results_as_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_marks_that_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     marks, catalogue = scripts("marks", monkeypatch), scripts("catalogue", monkeypatch)
-    assert set(marks.RATIOS) == set(catalogue.NAMES)
+    assert set(marks.RATIOS["f32"]) == set(catalogue.NAMES) >= set(marks.RATIOS["bf16"])
     assert set(catalogue.NAMES) <= set(catalogue.KNOWN)
     assert [catalogue.known(n) for n in ("mnist", "mnist@8", "mnist@", "mnist@x", "nist")] == [
         True,
@@ -586,10 +586,11 @@ def test_marks_that_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
         False,
     ]
     model = a_result()["models"]["mnist"]
-    assert marks.missed("mnist", model, "avx512", False) == ["1.50 x fast, wanted 2.0"]
-    assert marks.missed("mnist", model, "avx2", False) == []
+    assert marks.missed("mnist", model, "avx512", "f32", False) == ["1.50 x fast, wanted 2.0"]
+    assert marks.missed("mnist", model, "avx2", "f32", False) == []
+    assert marks.missed("mnist", model, "avx512_bf16", "bf16", False) == []
     model["build"] |= {"library_bytes": 1 << 21, "arena_bytes": 9999}
-    assert len(marks.missed("mnist", model, "avx2", False)) == 2
+    assert len(marks.missed("mnist", model, "avx2", "f32", False)) == 2
 
 
 @pytest.mark.skipif(data_root() is None, reason="the real models are not here")

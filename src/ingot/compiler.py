@@ -40,6 +40,7 @@ from ingot.schedule import layout
 from ingot.schedule.fuse import fuse
 from ingot.schedule.memory import Plan, plan
 from ingot.schedule.peel import peel_borders
+from ingot.schedule.precision import use_bf16
 from ingot.target import Target, resolve
 from ingot.tune.results import kernel_key, load_results, machine_key, save_results
 from ingot.tune.search import Make, Search, Variant, check_tunable
@@ -80,9 +81,12 @@ def compile(
     $INGOT_TUNING. progress: called with (stage, done, total).
     Raises IngotError; nothing is written but the build cache and the file of results.
     """
-    if precision != "f32":
+    if precision not in ("f32", "bf16"):
         raise IngotError(
-            "option-invalid", f"precision {precision!r} is not supported", where="precision", remedy="use f32"
+            "option-invalid",
+            f"there is no precision {precision!r}",
+            where="precision",
+            remedy="use f32 or bf16",
         )
     if emit not in ("library", "static", "source"):
         raise IngotError(
@@ -92,7 +96,7 @@ def compile(
             remedy="use library, static or source",
         )
     stages = _Stages(progress, Trace())
-    chosen = resolve(target)
+    chosen = resolve(target, precision)
     file = None if tuning is None and tune is None else Path(tuning or debug.tuning_file())
     if tune is not None:
         check_tunable(chosen, tune)
@@ -111,7 +115,7 @@ def compile(
     if tune is not None:
         assert file is not None
         with stages("tune"):
-            search = Search(maker(graph, label, chosen, cc), results)
+            search = Search(maker(graph, label, chosen, cc, precision), results)
             search.run(tune, lambda share: stages.tell(round(100 * share), 100))
             untuned, faster = search.verdict()
             tuned = {"untuned_seconds": untuned, "tuned_seconds": faster}
@@ -122,14 +126,14 @@ def compile(
             )
         results = search.results
     choices = Choices({key: result.pick for key, result in results.items()} if file else None)
-    program, layouts, steps = schedule(graph, label, chosen, stages, choices)
+    program, layouts, steps = schedule(graph, label, chosen, stages, choices, precision)
     with stages("memory"):
         memory = plan(program, layouts)
     with stages("emit"):
         emitted = write_c(program, steps, memory, chosen, __version__, profile)
     with stages("build"):
         files = _build(program, emitted, compiler, chosen, emit, stages)
-    package = _package(program, graph, emitted, memory, chosen, files, choices)
+    package = _package(program, graph, emitted, memory, chosen, files, choices, precision)
     package.report |= {"nodes_before": before, "nodes_after": after, "seconds": dict(stages.seconds), **tuned}
     if profile:
         package.report["steps"] = list(zip(emitted.order, program.operations, strict=True))
@@ -142,6 +146,7 @@ def schedule(
     target: Target,
     stages: _Stages | None = None,
     choices: Choices | None = None,
+    precision: str = "f32",
 ) -> tuple[Program, dict[Tensor, layout.Layout], list[Step]]:
     """The middle of the pipeline: an optimised model becomes kernels in chosen layouts, in the order they run."""
     stages = stages or _Stages(None, Trace())
@@ -156,7 +161,11 @@ def schedule(
         verify(program)
         _after("fuse", program, trace)
     with stages("winograd"):
-        use_winograd(program, target, choices)
+        use_winograd(program, target, choices, precision)
+    with stages("precision"):
+        if precision == "bf16":
+            use_bf16(program)
+            _after("precision", program, trace)
     with stages("layout"):
         layouts = layout.assign(program, target.lanes)
         rearrange(program, layouts, target)
@@ -169,19 +178,21 @@ def schedule(
     return program, layouts, steps
 
 
-def maker(graph: onnx_ir.Model, name: str, target: Target, cc: str | None = None) -> Make:
+def maker(
+    graph: onnx_ir.Model, name: str, target: Target, cc: str | None = None, precision: str = "f32"
+) -> Make:
     """What builds an optimised model with other picks, for the search."""
     compiler = toolchain.find_compiler(cc)
 
     def make(picks: Mapping[str, str], *, clocks: bool, known: Variant | None = None) -> Variant:
         stages, choices = _Stages(None, Trace(silent=True)), Choices(picks)
-        program, layouts, steps = schedule(graph, name, target, stages, choices)
+        program, layouts, steps = schedule(graph, name, target, stages, choices, precision)
         memory = plan(program, layouts)
         emitted = write_c(
             program, steps, memory, target, __version__, clocks, known.emitted if known else None
         )
         files = _build(program, emitted, compiler, target, "library", stages)
-        package = _package(program, graph, emitted, memory, target, files, choices)
+        package = _package(program, graph, emitted, memory, target, files, choices, precision)
         return Variant(
             package, name, choices.sites, program.operations, program.inputs, memory.typical, emitted, clocks
         )
@@ -430,6 +441,7 @@ def _package(
     target: Target,
     files: dict[str, bytes | Path],
     choices: Choices,
+    precision: str,
 ) -> Package:
     library = next(
         (len(c) for f, c in files.items() if f.endswith((".so", ".a")) and isinstance(c, bytes)), 0
@@ -451,7 +463,7 @@ def _package(
             "lanes": target.lanes,
             "flags": list(target.flags),
         },
-        "precision": "f32",
+        "precision": precision,
         "inputs": [
             {"name": p.name, "dtype": p.dtype, "shape": list(p.shape)} for p in ports_of(program.inputs)
         ],
@@ -465,5 +477,5 @@ def _package(
         "macs": direct_macs(program),
         "model": {"producer": graph.producer_name or "", "opset": dict(graph.opset_imports)},
     }
-    report = {"kernels": len(kernels), **sizes, "precision": "f32", "tuned": len(choices.changed)}
+    report = {"kernels": len(kernels), **sizes, "precision": precision, "tuned": len(choices.changed)}
     return Package(program.name, manifest, files, report)

@@ -34,6 +34,7 @@ CODES: dict[str, str] = {
     "package-format": "the package is of another format or lacks what is asked of it",
     "package-not-found": "there is no package in that folder",
     "peer-missing": "a runtime to compare with is not installed or not usable",
+    "precision-unsupported": "the target or this machine cannot compute in that precision",
     "rule-unknown": "no graph rule has that name",
     "run-failed": "the model stopped while running",
     "shape-mismatch": "shapes that do not fit together",

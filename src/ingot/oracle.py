@@ -29,6 +29,7 @@ def interpret_model(
     *,
     optimise: bool = True,
     shapes: Mapping[str, Sequence[int | str]] | None = None,
+    precision: str = "f32",
 ) -> Callable[[Feed], list[Array]]:
     """What a compiled model computes, by the interpreter that defines kernel IR: for inputs, all outputs.
 
@@ -38,7 +39,7 @@ def interpret_model(
     """
     graph = load_model(model, shapes)
     optimize(graph, () if optimise else RULES.keys() - {"inline_functions", "lift_constants"})
-    program, layouts, scheduled = schedule(graph, "model", resolve(target))
+    program, layouts, scheduled = schedule(graph, "model", resolve(target, precision), precision=precision)
     steps = [(step.operation, step.built) for step in scheduled]
     for _, built in steps:
         verify_kernel(built.kernel)
@@ -84,4 +85,4 @@ def _interpret(
 
 
 def _unwritten(size: int, dtype: np.dtype[Any]) -> Array:
-    return np.full(size, np.nan if dtype.kind == "f" else 1 if dtype.kind == "b" else 0x55, dtype)
+    return np.full(size, np.nan if dtype.kind in "fV" else 1 if dtype.kind == "b" else 0x55, dtype)

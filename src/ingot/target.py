@@ -20,6 +20,7 @@ class Target:
     name: the key in `TARGETS`. isa: the table in `ingot.isa` with the vector instructions. lanes: f32 values in a vector.
     registers: architectural vector registers. l1, l2: bytes of data cache a core has. flags: given to clang and gcc.
     cpu_flags: features of /proc/cpuinfo that running its code needs. fallback: the target to try where these are absent.
+    precisions: what it multiplies at full speed, and so may compile for.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Target:
     flags: tuple[str, ...]
     cpu_flags: frozenset[str] = frozenset()
     fallback: str | None = None
+    precisions: tuple[str, ...] = ("f32",)
 
 
 _GENERIC = Target("generic", "generic", lanes=4, registers=16, l1=32 << 10, l2=256 << 10, flags=())
@@ -55,7 +57,16 @@ _AVX512 = replace(
     cpu_flags=_AVX2.cpu_flags | {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"},
     fallback="avx2",
 )
-TARGETS: dict[str, Target] = {t.name: t for t in (_GENERIC, _AVX2, _AVX512)}
+_AVX512_BF16 = replace(
+    _AVX512,
+    name="avx512_bf16",
+    isa="avx512_bf16",
+    flags=(*_AVX512.flags, "-mavx512bf16"),
+    cpu_flags=_AVX512.cpu_flags | {"avx512_bf16"},
+    fallback="avx512",
+    precisions=("f32", "bf16"),
+)
+TARGETS: dict[str, Target] = {t.name: t for t in (_GENERIC, _AVX2, _AVX512, _AVX512_BF16)}
 
 
 @cache
@@ -84,18 +95,30 @@ def runs_here(target: Target) -> bool:
     return target.cpu_flags <= cpu_features()
 
 
-def native() -> Target:
-    """The best target that this machine can run."""
-    runnable = [t for t in TARGETS.values() if runs_here(t)]
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return _GENERIC
-    return max(runnable, key=lambda t: t.lanes)
+def native(precision: str = "f32") -> Target:
+    """The best target for a precision that this machine can run. Raises IngotError precision-unsupported."""
+    x86 = platform.machine() in ("x86_64", "AMD64")
+    runnable = [t for t in TARGETS.values() if runs_here(t) and (x86 or t is _GENERIC)]
+    able = [t for t in runnable if precision in t.precisions]
+    if not able:
+        raise _unable("this machine", precision)
+    return max(able, key=lambda t: t.lanes)
 
 
-def resolve(name: str) -> Target:
-    """The target called `name`; "native" is this machine's best. Raises IngotError target-unknown."""
+def _unable(what: str, precision: str) -> IngotError:
+    able = [t.name for t in TARGETS.values() if precision in t.precisions]
+    return IngotError(
+        "precision-unsupported",
+        f"{what} has no {precision} products",
+        where="--precision",
+        remedy=f"use f32, or compile for {' or '.join(able)} with --target",
+    )
+
+
+def resolve(name: str, precision: str = "f32") -> Target:
+    """The target called `name`; "native" is this machine's best. Raises IngotError target-unknown, precision-unsupported."""
     if name == "native":
-        return native()
+        return native(precision)
     if name not in TARGETS:
         raise IngotError(
             "target-unknown",
@@ -103,4 +126,6 @@ def resolve(name: str) -> Target:
             where="--target",
             remedy=f"use one of: native, {', '.join(TARGETS)}",
         )
+    if precision not in TARGETS[name].precisions:
+        raise _unable(f"target {name}", precision)
     return TARGETS[name]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingot.cli.options import Inputs, Shapes, Source, Target, Threads
+from ingot.cli.options import Inputs, Precision, PrecisionName, Shapes, Source, Target, Threads
 from ingot.cli.output import print_json, print_table, progress_bar, seconds_text, shape_text
 from ingot.errors import IngotError
 
@@ -33,6 +33,7 @@ def command(
     inputs: Inputs = None,
     shape: Shapes = None,
     target: Target = "native",
+    precision: Precision = PrecisionName.f32,
     threads: Threads = 1,
     runs: Annotated[
         int | None, typer.Option(min=1, help="Stop after this many runs of each.", show_default=False)
@@ -98,6 +99,7 @@ def command(
                 inputs=inputs or (),
                 shapes=shapes,
                 target=target,
+                precision=precision.value,
                 threads=threads,
                 runs=runs,
                 seconds=5.0 if seconds is None else seconds,
@@ -113,6 +115,7 @@ def command(
                 inputs=inputs or (),
                 shapes=shapes,
                 target=target,
+                precision=precision.value,
                 threads=threads,
                 runs=runs,
                 seconds=5.0 if seconds is None else seconds,
@@ -139,7 +142,7 @@ def _show(report: BenchReport | Profile | Candidates) -> None:
         return
     shapes = ", ".join(f"{name} {shape_text(shape)}" for name, shape in report.shapes.items())
     threads = f"{report.threads} thread{'s' if report.threads > 1 else ''}"
-    title = f"{report.name} on {report.target}, {threads}, {shapes}"
+    title = f"{report.name} on {report.target} in {report.precision}, {threads}, {shapes}"
     if isinstance(report, BenchReport):
         _show_times(report, title)
     else:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ingot.cli.options import Json, Model, Shapes
+from ingot.cli.options import Inputs, Json, Model, Precision, PrecisionName, Shapes
 from ingot.cli.output import bytes_text, print_json, print_table, progress_bar, seconds_text
 
 
@@ -19,12 +19,6 @@ class Emit(StrEnum):
     library = "library"
     static = "static"
     source = "source"
-
-
-class Precision(StrEnum):
-    """What the model computes in."""
-
-    f32 = "f32"
 
 
 def command(
@@ -41,7 +35,8 @@ def command(
         str, typer.Option(help="What to compile for, separated by commas; `ingot targets` lists them.")
     ] = "native",
     shape: Shapes = None,
-    precision: Annotated[Precision, typer.Option(help="What the model computes in.")] = Precision.f32,
+    precision: Precision = PrecisionName.f32,
+    inputs: Inputs = None,
     emit: Annotated[
         Emit, typer.Option(help="A shared library, a static one, or the C sources.")
     ] = Emit.library,
@@ -78,6 +73,7 @@ def command(
             targets=target.split(","),
             shapes=shape or (),
             precision=precision.value,
+            inputs=inputs or (),
             emit=emit.value,
             cc=cc,
             tune=tune,
@@ -94,6 +90,20 @@ def command(
     print(f"compiled in {seconds_text(seconds)}")
 
 
+def _accuracy(report: dict[str, Any]) -> list[list[str]]:
+    if "reason" in report:
+        return [["accuracy", f"not measured: {report['reason']}"]]
+    rows = []
+    for output in report.get("outputs", ()):
+        text = (
+            f"{output['name']} differs from f32 by {output['relative']:.2g}, at most {output['largest']:.2g}"
+        )
+        if output["top1"] is not None:
+            text += f", top 1 equal in {output['top1']:.0%}"
+        rows.append(["accuracy", f"{text} ({report['runs']} runs)"])
+    return rows
+
+
 def _rows(report: dict[str, Any]) -> list[list[str]]:
     rows = [
         ["nodes", f"{report['nodes_before']} in the model, {report['nodes_after']} after the graph passes"],
@@ -107,6 +117,7 @@ def _rows(report: dict[str, Any]) -> list[list[str]]:
         ["target", report["target"]],
         ["precision", report["precision"]],
     ]
+    rows += _accuracy(report.get("accuracy", {}))
     if report["tuned"]:
         rows.append(["tuned", f"{report['tuned']} choices differ from the default"])
     if "tuned_seconds" in report:

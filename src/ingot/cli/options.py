@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -36,5 +37,18 @@ Inputs = Annotated[
 Threads = Annotated[
     int,
     typer.Option("--threads", min=0, help="Threads that one run uses; 0: as many as the process may use."),
+]
+
+
+class PrecisionName(StrEnum):
+    """What the model computes in."""
+
+    f32 = "f32"
+    bf16 = "bf16"
+
+
+Precision = Annotated[
+    PrecisionName,
+    typer.Option("--precision", help="f32, or bf16 for products on a target that has them; sums stay f32."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]

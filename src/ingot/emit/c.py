@@ -36,7 +36,7 @@ from ingot.isa.instruction import C_TYPES, SIZES, suffix, type_name
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "bitand": "&", "bitor": "|", "bitxor": "^"}
 _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "&&", "or": "||"}
-_VECTOR = re.compile(r"\b([fiu](?:8|16|32|64))x(\d+)u?\b")
+_VECTOR = re.compile(r"\b(bf16|[fiu](?:8|16|32|64))x(\d+)u?\b")
 
 
 class Printer:
@@ -132,12 +132,16 @@ class Printer:
         if isinstance(v, Load):
             return self.load(v)
         if isinstance(v, Splat):
-            return self.call("splat", v.dtype, v.lanes, self.value(v.value))
+            return self.call(
+                "splat" if v.value.lanes == 1 else "repeat", v.dtype, v.lanes, self.value(v.value)
+            )
         if isinstance(v, Op):
             return self.operation(v)
         if isinstance(v, Cast):
             to = type_name(v.dtype, v.lanes)
             inner = self.value(v.value)
+            if "bf16" in (v.dtype, v.value.dtype):
+                return self.call("narrow" if v.dtype == "bf16" else "widen", v.value.dtype, v.lanes, inner)
             return f"({to})({inner})" if v.lanes == 1 else f"__builtin_convertvector({inner}, {to})"
         if isinstance(v, Select):
             if v.cond.lanes > 1:

@@ -125,7 +125,7 @@ class _Run:
             out[: at.size] = self.buffers[v.buffer][at]
             return out
         if isinstance(v, Splat):
-            return np.full(v.lanes, self.value(v.value), dtype)
+            return np.resize(np.asarray(self.value(v.value), dtype), v.lanes)
         if isinstance(v, Op):
             return np.asarray(OPS[v.name].compute(*(self.value(a) for a in v.args))).astype(dtype)[()]
         if isinstance(v, Cast):

@@ -5,7 +5,7 @@
     statement = Let | Assign | Store | For | If | Define
     kernel    = Kernel(name, buffers, tasks, body)
 
-Types are a dtype name ("f32", "i64", "bool" …) and a number of lanes. Integers that place things (loop bounds,
+Types are a dtype name ("f32", "i64", "bool" …) and a number of lanes. A bf16 is only stored, converted and multiplied. Integers that place things (loop bounds,
 offsets) are `Ix`; a value becomes one through an `Atom("data", …)`, an `Ix` becomes a value through `Index`.
 """
 
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import ml_dtypes
 import numpy as np
 
 from ingot.ir.index import Atom, Ix, Var, ix_of, substitute
@@ -26,6 +27,7 @@ DTYPES: dict[str, np.dtype] = {
     "f64": np.dtype(np.float64),
     "f32": np.dtype(np.float32),
     "f16": np.dtype(np.float16),
+    "bf16": np.dtype(ml_dtypes.bfloat16),
     "i64": np.dtype(np.int64),
     "i32": np.dtype(np.int32),
     "i16": np.dtype(np.int16),
@@ -37,6 +39,11 @@ DTYPES: dict[str, np.dtype] = {
     "bool": np.dtype(np.bool_),
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def computed(dtype: str) -> str:
+    """What elements of a tensor of this dtype are computed with: those of bf16 are converted as they are read."""
+    return "f32" if dtype == "bf16" else dtype
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Read:
-    """An element of a tensor at a logical index (one `Ix` a dimension)."""
+    """An element of a tensor at a logical index (one `Ix` a dimension), converted to what it is computed with."""
 
     tensor: Tensor
     index: tuple[Ix, ...]
@@ -67,7 +74,7 @@ class Read:
 
     @property
     def dtype(self) -> str:
-        return self.tensor.dtype
+        return computed(self.tensor.dtype)
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Acc:
 
 @dataclass(frozen=True)
 class Op:
-    """An elementwise operation of `ir.ops`, on arguments of equal lanes."""
+    """An elementwise operation of `ir.ops`, on arguments of equal lanes; "dot" takes a pair of bf16 for each lane."""
 
     name: str
     args: tuple[Value, ...]
@@ -147,7 +154,7 @@ class Local:
 
 @dataclass(frozen=True)
 class Splat:
-    """A scalar in every lane."""
+    """A scalar in every lane, or a pair of bf16 in every pair of lanes."""
 
     value: Value
     lanes: int

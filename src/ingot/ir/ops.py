@@ -46,6 +46,12 @@ def _sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
+def _dot(c: Any, a: Any, b: Any) -> Any:
+    """c plus two products of bf16, the odd pair first; both sums round (VDPBF16PS, which flushes subnormals too)."""
+    x, y = np.asarray(a).astype(np.float32), np.asarray(b).astype(np.float32)
+    return (c + x[..., 1::2] * y[..., 1::2]) + x[..., ::2] * y[..., ::2]
+
+
 _erf_v = np.vectorize(_erf, otypes=[np.float64])
 
 OPS: dict[str, Meaning] = {
@@ -57,6 +63,7 @@ OPS: dict[str, Meaning] = {
     "mod": Meaning(_floor_mod, 20),
     "pow": Meaning(np.power, 40),
     "fma": Meaning(lambda a, b, c: a * b + c),
+    "dot": Meaning(_dot),
     "min": Meaning(_min),
     "max": Meaning(_max),
     "neg": Meaning(np.negative),

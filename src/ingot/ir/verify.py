@@ -175,7 +175,13 @@ class _Kernel:
                 self.types(v)
 
     def types(self, v: Value) -> None:
-        if isinstance(v, Op):
+        if isinstance(v, Op) and v.name == "dot":
+            pairs = [("f32", v.lanes), ("bf16", 2 * v.lanes), ("bf16", 2 * v.lanes)]
+            self.need(
+                [(a.dtype, a.lanes) for a in v.args] == pairs, "a dot of something else than pairs of bf16"
+            )
+            self.need(v.dtype == "f32", f"dot does not give {v.dtype}")
+        elif isinstance(v, Op):
             types = {(a.dtype, a.lanes) for a in v.args}
             self.need(len(types) == 1, f"{v.name} of {', '.join(f'{d}x{n}' for d, n in sorted(types))}")
             made = "bool" if OPS[v.name].boolean else v.args[0].dtype
@@ -188,7 +194,8 @@ class _Kernel:
             self.need(len({i.dtype for i in v.items}) == 1, "a vector of several types")
             self.need(all(i.lanes == 1 for i in v.items), "a vector of vectors")
         elif isinstance(v, Splat):
-            self.need(v.value.lanes == 1, "a vector in every lane")
+            one = v.value.lanes == 1 or (v.value.lanes == 2 and v.dtype == "bf16")
+            self.need(one, "a vector in every lane")
         elif isinstance(v, Pick):
             self.need(0 <= v.lane < v.value.lanes, "a lane that the vector lacks")
         elif isinstance(v, Shuffle):

@@ -11,12 +11,15 @@ from collections.abc import Iterable
 from functools import cache
 from types import ModuleType
 
-from ingot.isa import avx2, avx512, generic, math
+from ingot.isa import avx2, avx512, avx512_bf16, generic, math
 from ingot.isa.instruction import Instruction, type_name
 
 __all__ = ["Instruction", "closure", "instruction", "type_name"]
 
-_SETS: dict[str, tuple[ModuleType, ...]] = {"generic": (), "avx2": (avx2,), "avx512": (avx512, avx2)}
+_SETS: dict[str, tuple[ModuleType, ...]] = {
+    **{"generic": (), "avx2": (avx2,), "avx512": (avx512, avx2)},
+    "avx512_bf16": (avx512_bf16, avx512, avx2),
+}
 
 
 @cache
@@ -38,7 +41,7 @@ def closure(isa: str, names: Iterable[str]) -> list[Instruction]:
         if name in order:
             return
         found = instruction(isa, name)
-        for used in sorted(set(re.findall(r"\b[a-z]+_(?:[fiu]\d+x?\d*)\b", found.body)) - {name}):
+        for used in sorted(set(re.findall(r"\b[a-z]+_(?:b?[fiu]\d+x?\d*)\b", found.body)) - {name}):
             if used.split("_")[0] in generic.OPERATIONS:
                 visit(used)
         order[name] = found

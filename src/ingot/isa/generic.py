@@ -76,8 +76,44 @@ _SIGNED = {
 _ONE = {"neg", "abs", "sign", "round", "bitnot", "not", "sigmoid", "isnan", "isinf", *_LIBM}
 _FOLDS = {"add": "+", "mul": "*", "and": "&", "or": "|"}
 _MEMORY = ("load", "loadn", "loads", "loadsn", "store", "storen", "stores", "storesn")
+_BF16 = {
+    "widen": ("return ({f})(__builtin_convertvector(a, {u}) << 16);", "{f}", "{b} a"),
+    "narrow": (
+        "{u} u = ({u})a, k = ({u})(a != a); u = (u + 0x7fff + (u >> 16 & 1)) >> 16; "
+        "return __builtin_convertvector((u & ~k) | (k & 0x7fc0), {b});",
+        "{b}",
+        "{f} a",
+    ),
+    "dot": (
+        "for (int i = 0; i < {n}; i++) {{ "
+        "a[i] = a[i] + widen_bf16(b[2 * i + 1]) * widen_bf16(c[2 * i + 1]); "
+        "a[i] = a[i] + widen_bf16(b[2 * i]) * widen_bf16(c[2 * i]); }} return a;",
+        "{f}",
+        "{f} a, {p} b, {p} c",
+    ),
+    "repeat": (
+        "uint32_t u; __builtin_memcpy(&u, &a, 4); {h} r; for (int i = 0; i < {n} / 2; i++) r[i] = u; return ({b})r;",
+        "{b}",
+        "bf16x2 a",
+    ),
+}
+"""Body, result and parameters for vectors of n lanes; {f}, {u}, {b}: n floats, integers, bf16; {p}: 2 n bf16; {h}: n / 2
+integers. A bf16 is the upper half of a float; rounding to it is to nearest, ties to even."""
+_BF16_SCALAR = {
+    "widen": (
+        "uint32_t u = (uint32_t)a << 16; float r; __builtin_memcpy(&r, &u, 4); return r;",
+        "float",
+        "uint16_t a",
+    ),
+    "narrow": (
+        "uint32_t u; __builtin_memcpy(&u, &a, 4); "
+        "return a != a ? 0x7fc0 : (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);",
+        "uint16_t",
+        "float a",
+    ),
+}
 OPERATIONS = {
-    *_FLOAT, *_INTEGER, *_COMPARE, *_LOGIC, *_MEMORY, "select", "splat", "iota", "exponent",
+    *_FLOAT, *_INTEGER, *_COMPARE, *_LOGIC, *_MEMORY, *_BF16, "select", "splat", "iota", "exponent",
     *(f"fold{name}" for name in (*_FOLDS, *_PICK)),
 }  # fmt: skip
 """Every operation that may appear in an instruction's name."""
@@ -86,7 +122,19 @@ OPERATIONS = {
 def derive(operation: str, kind: str) -> Instruction:
     """An instruction from its name. Raises KeyError for an operation that the type has not."""
     dtype, lanes = parse(kind)
+    if operation in _BF16:
+        return _bf16(operation, kind, lanes)
     return (_scalar if lanes == 1 else _vector)(operation, kind, dtype, lanes)
+
+
+def _bf16(operation: str, kind: str, lanes: int) -> Instruction:
+    """Conversions and products of bf16."""
+    body, result, parameters = (_BF16_SCALAR if lanes == 1 else _BF16)[operation]
+    names = {"f": lanes, "u": lanes, "b": lanes, "p": 2 * lanes, "h": lanes // 2}
+    kinds = {"f": "f32", "u": "u32", "b": "bf16", "p": "bf16", "h": "u32"}
+    types = {key: f"{kinds[key]}x{count}" for key, count in names.items()}
+    texts = [text.format(n=lanes, **types) if lanes > 1 else text for text in (body, result, parameters)]
+    return Instruction(f"{operation}_{kind}", texts[1], tuple(texts[2].split(", ")), texts[0])
 
 
 def _letters(operation: str) -> str:

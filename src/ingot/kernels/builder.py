@@ -239,6 +239,10 @@ class Builder:
     def splat(self, value: Value, lanes: int) -> Value:
         return value if value.lanes == lanes else Splat(value, lanes)
 
+    def stored(self, tensor: Tensor, value: Value) -> Value:
+        """A value as a tensor keeps it."""
+        return Cast(value, "bf16") if tensor.dtype == "bf16" else value
+
     def store(
         self,
         tensor: Tensor,
@@ -250,9 +254,9 @@ class Builder:
         """Write a value to a tensor at a logical index."""
         name, offset = self.place(tensor, [substitute(ix(i), mapping) for i in index], written=True)
         if lane is None:
-            self.emit(Store(name, offset, value))
+            self.emit(Store(name, offset, self.stored(tensor, value)))
             return
-        value = self.splat(value, lane.lanes)
+        value = self.stored(tensor, self.splat(value, lane.lanes))
         split = offset.split(lane.var)
         if split is not None and split[0] >= 1:
             self.emit(Store(name, split[1], value, split[0], lane.count))
@@ -340,7 +344,8 @@ class _Lowering:
     def make(self, node: Value, inline: bool) -> Value:
         if isinstance(node, Read):
             name, offset = self.builder.place(node.tensor, node.index)
-            return self.load(name, self.resolve(offset, inline), node.dtype)
+            loaded = self.load(name, self.resolve(offset, inline), node.tensor.dtype)
+            return loaded if loaded.dtype == node.dtype else Cast(loaded, node.dtype)
         if isinstance(node, Index):
             return self.index(self.resolve(node.index, inline))
         if isinstance(node, Op):

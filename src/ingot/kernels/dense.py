@@ -1,7 +1,8 @@
 """Convolutions and products with constant weights: a register tile of positions x features, weights packed by panel.
 
 The plain definition is `Reduce`: output = finish(sum over taps and channels). Each output element sums its products
-in the order taps, channels, whatever the tile, so the bits do not depend on tiling, threads or batch.
+in the order taps, channels, whatever the tile, so the bits do not depend on tiling, threads or batch. With weights of
+bf16 a step takes a pair of neighbouring channels, of which there is an even number.
 """
 
 from __future__ import annotations
@@ -12,7 +13,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ingot.ir.index import Ix, Var, ix, minimum, product, substitute
-from ingot.ir.nodes import Const, Index, Load, Local, Op, Splat, Value, reindex
+from ingot.ir.nodes import (
+    DTYPES,
+    NAMES,
+    Cast,
+    Const,
+    Index,
+    Load,
+    Local,
+    Op,
+    Pack,
+    Splat,
+    Value,
+    computed,
+    reindex,
+)
 from ingot.ir.program import Dense
 from ingot.kernels.builder import Builder, Built, Lane, Packed
 from ingot.kernels.choice import Candidate
@@ -110,7 +125,7 @@ def build_dense(builder: Builder, operation: Dense) -> Built:
     count = (ix(panels) * row_tiles).value if row_tiles.is_const else 16
     name = "conv" if operation.taps else "winograd_gemm" if groups > 1 else "gemm"
     tile = plan.tile
-    label = f"{name}_f32_{tile.rows * tile.columns}x{tile.vectors * plan.lanes}"
+    label = f"{name}_{NAMES[operation.weight.dtype]}_{tile.rows * tile.columns}x{tile.vectors * plan.lanes}"
     return builder.finish(label, task, tasks, macs / max(count, 1) / 50)
 
 
@@ -181,12 +196,15 @@ def _group(builder: Builder, operation: Dense) -> int:
 
 def _pack(weight: np.ndarray, groups: int, plan: _Plan) -> np.ndarray:
     """[group, taps…, channels, features] -> for each group panels, each [taps…, channels][vectors * lanes], the
-    features padded with zeros."""
-    flat = weight.reshape(groups, -1, weight.shape[-1]).astype(np.float32)
-    padded = np.zeros((*flat.shape[:2], plan.vectors * plan.lanes), np.float32)
+    features padded with zeros; of bf16 [taps…, channels / 2][vectors * lanes][2]."""
+    flat = weight.reshape(groups, -1, weight.shape[-1])
+    padded = np.zeros((*flat.shape[:2], plan.vectors * plan.lanes), weight.dtype)
     padded[:, :, : flat.shape[2]] = flat
     width = plan.tile.vectors * plan.lanes
-    panels = [padded[:, :, at : at + width].reshape(groups, -1) for at in range(0, padded.shape[2], width)]
+    panels = [padded[:, :, at : at + width] for at in range(0, padded.shape[2], width)]
+    if NAMES[weight.dtype] == "bf16":
+        panels = [p.reshape(groups, -1, 2, p.shape[-1]).swapaxes(2, 3) for p in panels]
+    panels = [p.reshape(groups, -1) for p in panels]
     return np.concatenate(panels, axis=1).reshape(-1)
 
 
@@ -194,7 +212,11 @@ def _rows_first(builder: Builder, operation: Dense) -> bool:
     """Whether to keep a row of positions and walk the panels: where x overflows L2 and the weights do not."""
     size = product(operation.x.shape[1:])
     l2 = builder.target.l2
-    return size.is_const and size.value * 4 > l2 * 0.6 and operation.weight.nbytes < l2 * 0.5
+    return (
+        size.is_const
+        and size.value * DTYPES[operation.x.dtype].itemsize > l2 * 0.6
+        and operation.weight.nbytes < l2 * 0.5
+    )
 
 
 def _tile(
@@ -231,12 +253,17 @@ def _tile(
         index = [substitute(i, {**at, **first_feature, **inner}) for i in operation.x_index]
         return builder.place(operation.x, index)[1]
 
-    x_buffer = builder.place(operation.x, operation.x_index)[0]
+    x_buffer, x_dtype = builder.place(operation.x, operation.x_index)[0], operation.x.dtype
+    step = _step if _width(operation) == 1 else _pair_step
+
+    def load(flat: Ix, count: int = 1) -> Value:
+        return Load(x_buffer, flat, x_dtype, count)
+
     _reduction(
         builder,
         operation,
         lambda inner: [source(at, inner) for at in maps],
-        lambda flats, k: _step(builder, x_buffer, flats, weights, base, k, accs, vectors, lanes),
+        lambda flats, k: step(builder, load, flats, weights, base, k, accs, vectors, lanes),
     )
     spread = builder.fresh_var(lanes)
     features = operation.weight.shape[-1]
@@ -257,7 +284,7 @@ def _tile(
 
 def _step(
     builder: Builder,
-    x: str,
+    load: Callable[..., Value],
     flats: Sequence[Ix],
     weights: str,
     base: Ix,
@@ -269,11 +296,40 @@ def _step(
     at = base + k * (vectors * lanes)
     columns = [builder.let(Load(weights, at + v * lanes, "f32", lanes), "w") for v in range(vectors)]
     for p, flat in enumerate(flats):
-        scalar = Splat(Load(x, flat, "f32"), lanes)
+        x = load(flat)
+        scalar = Splat(x if x.dtype == "f32" else Cast(x, computed(x.dtype)), lanes)
         value: Value = builder.let(scalar, "x") if vectors > 1 else scalar
         for v in range(vectors):
             acc = accs[p][v]
             builder.assign(acc, Op("fma", (value, columns[v], acc), "f32"))
+
+
+def _width(operation: Dense) -> int:
+    """How many products of one output element a step takes."""
+    return 2 if NAMES[operation.weight.dtype] == "bf16" else 1
+
+
+def _pair_step(
+    builder: Builder,
+    load: Callable[..., Value],
+    flats: Sequence[Ix],
+    weights: str,
+    base: Ix,
+    k: Ix,
+    accs: list[list[Local]],
+    vectors: int,
+    lanes: int,
+) -> None:
+    """flats: of the first channel for every position, then of the second."""
+    at = base + k * (vectors * lanes)
+    wide = 2 * lanes
+    columns = [builder.let(Load(weights, at + v * wide, "bf16", wide), "w") for v in range(vectors)]
+    for p, sums in enumerate(accs):
+        one, two = flats[p], flats[len(accs) + p]
+        pair = Splat(load(one, 2) if two == one + 1 else Pack((load(one), load(two))), wide)
+        value: Value = builder.let(pair, "x") if vectors > 1 else pair
+        for column, acc in zip(columns, sums, strict=True):
+            builder.assign(acc, Op("dot", (acc, value, column), "f32"))
 
 
 def _reduction(
@@ -282,7 +338,11 @@ def _reduction(
     source: Callable[[dict[Var, Ix]], list[Ix]],
     step: Callable[[Sequence[Ix], Ix], None],
 ) -> None:
-    """Loops over taps and channels; inside, step gets every position's offset and the number of the product."""
+    """Loops over taps and channels; inside, step gets every position's offset and the number of the product.
+
+    Of a pair of channels step gets the offsets of the first for every position, then those of the second.
+    """
+    width = _width(operation)
     loops: list[tuple[list[Var], Ix]] = [([t], t.extent) for t in operation.taps if t.extent is not None]
     channel = operation.channel
     assert channel.extent is not None
@@ -291,9 +351,9 @@ def _reduction(
     if block is None:
         loops.append(([channel], channel.extent))
         _merge_taps(loops, probe)
-        _loops(builder, loops, source, step, {}, ix(0), None)
+        _loops(builder, loops, source, step, {}, ix(0), None, width)
     else:
-        _loops(builder, loops, source, step, {}, ix(0), (channel, block))
+        _loops(builder, loops, source, step, {}, ix(0), (channel, max(block, width)), width)
 
 
 def _affine_block(
@@ -331,6 +391,7 @@ def _loops(
     inner: dict[Var, Ix],
     k: Ix,
     blocked: tuple[Var, int] | None,
+    width: int,
 ) -> None:
     if not loops and blocked is None:
         step(source(inner), k)
@@ -341,10 +402,14 @@ def _loops(
         extent = channel.extent
         assert extent is not None
         with builder.loop(extent.ceildiv(block), stop=extent // block) as q:
-            _innermost(builder, source, step, inner, k + ix(q) * block, [channel], ix(q) * block, ix(block))
+            _innermost(
+                builder, source, step, inner, k + ix(q) * block, [channel], ix(q) * block, ix(block), width
+            )
         left = extent - extent // block * block
         if left != ix(0):
-            _innermost(builder, source, step, inner, k + (extent - left), [channel], extent - left, left)
+            _innermost(
+                builder, source, step, inner, k + (extent - left), [channel], extent - left, left, width
+            )
         return
     (variables, extent), *rest = loops
     deeper = product(e for _, e in rest)
@@ -352,12 +417,11 @@ def _loops(
         assert blocked[0].extent is not None
         deeper = deeper * blocked[0].extent
     if not rest and blocked is None:
-        _innermost(builder, source, step, inner, k, variables, ix(0), extent)
+        _innermost(builder, source, step, inner, k, variables, ix(0), extent, width)
         return
     with builder.loop(extent) as i:
-        _loops(
-            builder, rest, source, step, {**inner, **_spread(variables, ix(i))}, k + ix(i) * deeper, blocked
-        )
+        at = {**inner, **_spread(variables, ix(i))}
+        _loops(builder, rest, source, step, at, k + ix(i) * deeper, blocked, width)
 
 
 def _spread(variables: list[Var], at: Ix) -> dict[Var, Ix]:
@@ -379,10 +443,11 @@ def _innermost(
     variables: list[Var],
     start: Ix,
     extent: Ix,
+    width: int,
 ) -> None:
     """The loop that holds the products: addresses are a base named outside it plus the counter times a stride."""
-    if extent == ix(1) and len(variables) == 1:
-        step(source({**inner, variables[0]: start}), k)
+    if extent == ix(width) and len(variables) == 1:
+        step([f for j in range(width) for f in source({**inner, variables[0]: start + j})], k)
         return
     counter = builder.fresh_var(extent)
     if len(variables) == 1:
@@ -401,13 +466,19 @@ def _innermost(
         at = ix(base_var) + gap if gap.is_const else ix(builder.define(origin))
         moved.append(at + ix(counter) * stride)
     k_base = builder.define(k)
+
+    def steps(number: Ix) -> None:
+        at = number * width
+        flats = [substitute(f, {counter: at + j}) for j in range(width) for f in moved]
+        step(flats, ix(k_base) + at)
+
     unroll = 4 if len(flats) < 8 else 2
-    if extent.is_const and extent.value <= 4:
-        for number in range(extent.value):
-            step([substitute(f, {counter: ix(number)}) for f in moved], ix(k_base) + number)
+    if extent.is_const and extent.value <= 4 * width:
+        for number in range(extent.value // width):
+            steps(ix(number))
         return
-    with builder.loop(extent, unroll=unroll) as i:
-        step([substitute(f, {counter: ix(i)}) for f in moved], ix(k_base) + ix(i))
+    with builder.loop(extent // width, unroll=unroll) as i:
+        steps(ix(i))
 
 
 def _joined(flat: Ix, variables: list[Var], counter: Var) -> Ix:

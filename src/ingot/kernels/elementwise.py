@@ -152,7 +152,7 @@ def build_fill(builder: Builder, operation: Fill) -> Built:
         """Fill all of the remaining axes."""
         if depth == len(spatial):
             name, offset = builder.place(whole, [at[a] for a in range(whole.rank)], written=True)
-            builder.emit(Store(name, offset, value))
+            builder.emit(Store(name, offset, builder.stored(whole, value)))
             return
         with builder.loop(whole.shape[spatial[depth]]) as i:
             slab(depth + 1, {**at, spatial[depth]: ix(i)})

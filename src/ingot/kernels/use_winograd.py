@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from ingot.ir.index import Ix, Var, ix, show, var
-from ingot.ir.nodes import Acc, Read, Value, reindex, rewrite
+from ingot.ir.nodes import DTYPES, Acc, Read, Value, reindex, rewrite
 from ingot.ir.program import Dense, Operation, Program, Tensor, WinogradInput, WinogradOutput
 from ingot.kernels.choice import Candidate, Choices
 from ingot.kernels.winograd import TAPS, transform_weight
 from ingot.target import Target
 
-SIZES = (4, 2)
-"""Tile sizes considered. F(6) is faster on large maps but its rounding is twice F(4)'s."""
+SIZES = {"f32": (4, 2), "bf16": (2,)}
+"""Tile sizes considered, by precision. F(6) is faster on large maps but its rounding is twice F(4)'s, which is too much
+where tiles are rounded to bf16."""
 
 MOST = 5
 """Ways to compute a convolution that are told of."""
@@ -32,14 +33,15 @@ class Method:
     rows: int
 
 
-def use_winograd(program: Program, target: Target, choices: Choices) -> int:
-    """Replace convolutions. Mutates the program; gives how many it replaced."""
+def use_winograd(program: Program, target: Target, choices: Choices, precision: str = "f32") -> int:
+    """Replace convolutions. precision: of the products. Mutates the program; gives how many it replaced."""
     operations: list[Operation] = []
     count = 0
     for operation in program.operations:
         made: list[Operation] = [operation]
-        if isinstance(operation, Dense) and _fits(operation) and (methods := _methods(operation, target)):
-            key = _key(operation)
+        fits = isinstance(operation, Dense) and _fits(operation)
+        if isinstance(operation, Dense) and fits and (methods := _methods(operation, target, precision)):
+            key = _key(operation) + (f" in {precision}" if precision != "f32" else "")
             method = choices.pick(key, methods, operation, method=True).value
             if method is not None:
                 made = _replace(operation, method, count, target.lanes)
@@ -77,44 +79,49 @@ def _tiles(conv: Dense, m: int) -> tuple[Ix, Ix]:
     return conv.output.shape[2].ceildiv(m), conv.output.shape[3].ceildiv(m)
 
 
-def _methods(conv: Dense, target: Target) -> list[Candidate[Method | None]]:
+def _methods(conv: Dense, target: Target, precision: str) -> list[Candidate[Method | None]]:
     """The ways to compute it, None for the direct convolution, the least estimated time first; [] for no choice.
 
-    In cycles for one image: multiply-adds at one vector a cycle, transforms at about four operations a loaded vector,
-    weights from memory at 8 bytes a cycle where they overflow the L2 cache.
+    In cycles for one image: multiply-adds at one vector a cycle (of bf16 two), transforms at about four operations a
+    loaded vector, weights from memory at 8 bytes a cycle where they overflow the L2 cache.
     """
     _, _, channels, features = conv.weight.shape
     if channels < target.lanes or features < target.lanes:
         return []
     height, width = (d.value for d in conv.output.shape[2:])
     lanes = target.lanes
+    item = DTYPES[precision].itemsize
+    rate = lanes * 4 // item
 
     def streaming(size: int) -> float:
-        return size * 4 / 8 if size * 4 > target.l2 else 0.0
+        return size * item / 8 if size * item > target.l2 else 0.0
 
-    direct_work = height * width * channels * features * TAPS * TAPS / lanes
+    direct_work = height * width * channels * features * TAPS * TAPS / rate
     direct = max(direct_work, streaming(conv.weight.size))
     found: list[Candidate[Method | None]] = [Candidate("direct", direct * 0.9, None)]
-    for m in SIZES:
+    for m in SIZES[precision]:
         n = m + TAPS - 1
         down, across = (t.value for t in _tiles(conv, m))
         tiles = down * across
-        products = max(n * n * tiles * channels * features / lanes, streaming(n * n * channels * features))
+        products = max(n * n * tiles * channels * features / rate, streaming(n * n * channels * features))
         transforms = tiles * n * n * 4.0 * (channels + features) / lanes
         overhead = 3000.0
         cost = products * (1.1 if tiles >= 8 else 14 / max(tiles, 1)) + transforms * 1.5 + overhead
-        for share, rows in enumerate(_heights(conv, m, target)):
+        for share, rows in enumerate(_heights(conv, m, target, item)):
             found.append(Candidate(f"F({m}) by {rows}", cost + share * overhead, Method(m, rows)))
     found.sort(key=lambda c: c.cost)
     return [c for c in found if c.cost <= found[0].cost * WORST][:MOST]
 
 
-def _heights(conv: Dense, m: int, target: Target) -> list[int]:
-    """How many rows of tiles to do at a time: so many that what lies between the transforms stays in L2, or in half."""
+def _heights(conv: Dense, m: int, target: Target, item: int) -> list[int]:
+    """How many rows of tiles to do at a time: so many that what lies between the transforms stays in L2, or in half.
+
+    item: bytes of an element of a transformed tile; products are f32.
+    """
     n = m + TAPS - 1
     down, across = (t.value for t in _tiles(conv, m))
     _, _, channels, features = conv.weight.shape
-    row_bytes = n * n * (channels + features) * across * 4
+    row_bytes = n * n * (channels * item + features * 4) * across
     together = min(max(target.l2 // 2 // row_bytes, -(-MINIMUM // across)), down)
     groups = -(-down // together)
     return list(dict.fromkeys(-(-down // g) for g in (groups, groups * 2, max(groups // 2, 1))))

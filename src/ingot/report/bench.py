@@ -22,7 +22,7 @@ BLOCK_SECONDS = 0.03
 SETTLE_SECONDS = 0.003
 """How long a contender runs before it is timed: threads of the one before it may still spin."""
 MIN_BLOCKS = 5
-TOLERANCE = 1e-3
+TOLERANCES = {"f32": 1e-3, "bf16": 5e-2}
 """Largest difference of outputs, as a share of the largest output value, at which two runtimes count as equal."""
 
 
@@ -38,10 +38,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """name, target, threads, shapes: what ran. ours, peers: times. differences: for each peer the largest difference of an
+    """name, target, precision, threads, shapes: what ran. ours, peers: times. differences: for each peer the largest difference of an
     output, as a share of that output's largest value. macs: multiply-adds of one run, convolutions summed directly, or
-    None when they are not known. moved_bytes: weights, inputs and outputs. peak_flops: float32 operations in a second
-    that this machine reaches in registers. read_bandwidth: bytes in a second read from memory. bandwidth: the same for
+    None when they are not known. moved_bytes: weights, inputs and outputs. peak_flops: operations of the precision in a
+    second that this machine reaches in registers. read_bandwidth: bytes in a second read from memory. bandwidth: the same for
     as many bytes as the run moves, which may fit a cache. All with `threads` threads. versions, settings: of the peers.
     skipped: peers that were not timed, with the reason.
     """
@@ -61,6 +61,7 @@ class BenchReport:
     versions: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    precision: str = "f32"
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -92,6 +93,7 @@ class BenchReport:
         return {
             "name": self.name,
             "target": self.target,
+            "precision": self.precision,
             "threads": self.threads,
             "shapes": self.shapes,
             "ingot": vars(self.ours),
@@ -129,6 +131,7 @@ def bench(
     inputs: Sequence[str] | Mapping[str, str | Array] = (),
     shapes: Shapes | None = None,
     target: str = "native",
+    precision: str = "f32",
     threads: int = 1,
     runs: int | None = None,
     seconds: float = 5.0,
@@ -144,7 +147,8 @@ def bench(
     """
     original = model if model is not None else (None if _is_package(source) else source)
     names = _peers(against, original)
-    package = package_of(source, shapes=shapes, target=target, progress=progress)
+    package = package_of(source, shapes=shapes, target=target, precision=precision, progress=progress)
+    precision = str(package.manifest.get("precision", "f32"))
     session = ingot.load(package, threads=threads)
     ports = session.get_inputs()
     given = inputs if isinstance(inputs, Mapping) else parse_inputs(inputs, [port.name for port in ports])
@@ -158,10 +162,12 @@ def bench(
     differs: IngotError | None = None
     for name in names:
         file = (files or {}).get(name) or model_file(original)
-        job = Job(file, arrays, {key: array.shape for key, array in expected.items()}, threads)
+        job = Job(file, arrays, {key: array.shape for key, array in expected.items()}, threads, precision)
         try:
             run, outputs = _open(name, job)
-            differences[name] = _difference(name, list(expected), list(expected.values()), outputs)
+            differences[name] = _difference(
+                name, list(expected), list(expected.values()), outputs, TOLERANCES[precision]
+            )
             contenders[name] = run
         except IngotError as error:
             skipped[name] = error.cause
@@ -181,13 +187,14 @@ def bench(
         peers={name: times[name] for name in differences},
         differences=differences,
         macs=_macs(package.manifest),
-        peak_flops=peak_flops(chosen, threads),
+        peak_flops=peak_flops(chosen, threads, precision),
         read_bandwidth=read_bandwidth(chosen, threads),
         moved_bytes=moved,
         bandwidth=read_bandwidth(chosen, threads, bandwidth_size(moved)),
         versions={name: PEERS[name].version for name in names},
-        settings={name: PEERS[name].settings.format(threads=threads) for name in names},
+        settings={name: PEERS[name].settings.format(threads=threads, precision=precision) for name in names},
         skipped=skipped,
+        precision=precision,
     )
 
 
@@ -283,7 +290,9 @@ def _peers(against: Sequence[str] | None, original: Any) -> list[str]:
     return names
 
 
-def _difference(peer: str, names: Sequence[str], ours: Sequence[Array], theirs: Sequence[Array]) -> float:
+def _difference(
+    peer: str, names: Sequence[str], ours: Sequence[Array], theirs: Sequence[Array], tolerance: float
+) -> float:
     """The largest difference as a share of the output's largest value. Raises IngotError outputs-differ."""
     worst = 0.0
     for name, mine, other in zip(names, ours, theirs, strict=True):
@@ -296,7 +305,7 @@ def _difference(peer: str, names: Sequence[str], ours: Sequence[Array], theirs: 
         finite = np.isfinite(other)
         a, b = mine[finite].astype(np.float64), other[finite].astype(np.float64)
         share = float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30)) if a.size else 0.0
-        if share > TOLERANCE:
+        if share > tolerance:
             raise _differ(peer, name, f"the largest difference is {share:.2g} of the largest value")
         worst = max(worst, share)
     return worst

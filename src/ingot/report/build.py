@@ -11,6 +11,7 @@ from typing import Any
 import ingot
 from ingot.emit.package import check_destination
 from ingot.errors import IngotError
+from ingot.report.accuracy import accuracy
 from ingot.report.inputs import parse_shapes
 from ingot.report.sources import Progress
 from ingot.target import resolve
@@ -36,6 +37,7 @@ def build(
     targets: Sequence[str] = ("native",),
     shapes: Iterable[str] = (),
     precision: str = "f32",
+    inputs: Sequence[str] = (),
     emit: str = "library",
     cc: str | None = None,
     tune: float | None = None,
@@ -47,10 +49,11 @@ def build(
 
     output: the package folder, by default the model's name with ".ingot" in the current folder. With several targets
     "net.ingot" becomes "net.avx2.ingot" and so on. shapes: "x:1x3x224x224" texts. max_memory: most bytes that the arena
-    may take, such as "64M". tune, tuning: as `ingot.compile` takes them. Raises IngotError, and memory-exceeded.
+    may take, such as "64M". Of a precision below f32 the report and the manifest get the "accuracy", measured on `inputs`
+    as `accuracy` takes them. tune, tuning: as `ingot.compile` takes them. Raises IngotError, and memory-exceeded.
     """
     limit = None if max_memory is None else parse_bytes(max_memory)
-    chosen = [resolve(name.strip()).name for name in targets]
+    chosen = [resolve(name.strip(), precision).name for name in targets]
     if len(set(chosen)) != len(chosen):
         raise IngotError(
             "option-invalid", "a target is named twice", where="--target", remedy="name each once"
@@ -84,6 +87,9 @@ def build(
                 where=str(model),
                 remedy="allow more, or compile for smaller input shapes with --shape",
             )
+        if precision != "f32":
+            loss = accuracy(model, package, inputs=inputs, shapes=table or None, cc=cc).to_dict()
+            package.report["accuracy"] = package.manifest["accuracy"] = loss
         packages.append((name, package))
     return [
         Build(package.save(place), {"target": name, **package.report})

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ingot.target import resolve
+from ingot.target import Target, resolve
 from ingot.toolchain import compile_objects, find_compiler, link_shared
 
 _ACCUMULATORS = 12
@@ -22,10 +22,11 @@ MEMORY = 256 << 20
 
 
 @cache
-def peak_flops(target: str, threads: int = 1) -> float:
-    """Multiply-adds on float32 vectors that never leave the registers, as operations (two each) in a second."""
-    lanes = resolve(target).lanes
-    function = _library(target).fma_run
+def peak_flops(target: str, threads: int = 1, precision: str = "f32") -> float:
+    """Multiply-adds on vectors that never leave the registers, as operations (two each) in a second."""
+    lanes = resolve(target).lanes * (2 if precision == "bf16" else 1)
+    library = _library(target)
+    function = library.dot_run if precision == "bf16" else library.fma_run
     steps = 1 << 20
     sink = np.zeros((threads, 64), np.float32)
 
@@ -79,22 +80,36 @@ def _library(target: str) -> ctypes.CDLL:
     chosen = resolve(target)
     compiler = find_compiler()
     flags = [*chosen.flags, "-O3", "-ffp-contract=fast"]
-    objects = compile_objects(compiler, {"peak.c": _source(chosen.lanes)}, flags)
+    objects = compile_objects(compiler, {"peak.c": _source(chosen)}, flags)
     with TemporaryDirectory(prefix="ingot-peak-") as folder:
         path = Path(folder) / "libpeak.so"
         link_shared(compiler, objects, path, flags)
         return ctypes.CDLL(str(path))
 
 
-def _source(lanes: int) -> str:
+def _source(target: Target) -> str:
+    lanes = target.lanes
     names = [f"a{i}" for i in range(_ACCUMULATORS)]
     declare = "\n".join(f"  vec {name} = b + {i};" for i, name in enumerate(names))
     step = "\n".join(f"    {name} = {name} * b + c;" for name in names)
+    pairs = "\n".join(f"    {name} = (vec)_mm512_dpbf16_ps((__m512){name}, b, b);" for name in names)
     sums = [f"s{i}" for i in range(_STREAMS)]
     zero = ", ".join(f"{name} = {{0}}" for name in sums)
     load = "\n".join(
         f"      {name} += *(const vec *)(data + i + {i * lanes});" for i, name in enumerate(sums)
     )
+    dot = f"""
+#include <immintrin.h>
+
+__attribute__((visibility("default"))) void dot_run(int64_t steps, float *out) {{
+  __m512bh b = (__m512bh)_mm512_loadu_ps(out);
+  vec {", ".join(f"{name} = *(vec *)out + {i}" for i, name in enumerate(names))};
+  for (int64_t i = 0; i < steps; i++) {{
+{pairs}
+  }}
+  *(vec *)out = {" + ".join(names)};
+}}
+"""
     return f"""\
 #include <stdint.h>
 
@@ -119,4 +134,4 @@ __attribute__((visibility("default"))) void read_run(const float *data, int64_t 
   }}
   *(vec *)out = {" + ".join(sums)};
 }}
-"""
+{dot if "bf16" in target.precisions else ""}"""

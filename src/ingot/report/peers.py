@@ -1,4 +1,4 @@
-"""Other runtimes that a model is timed against, each with the settings that it is fastest with at float32.
+"""Other runtimes that a model is timed against, each with the settings that it is fastest with at one precision.
 
 A peer gets the model with its inputs fixed to the shapes of the feed and with constants that are no inputs. The file that
 it loads, where that is another one, is converted once and kept in the cache. Its inputs and outputs are bound when it is
@@ -36,20 +36,21 @@ CONVERT_SECONDS = 600
 class Job:
     """What a peer is to run. model: an ONNX file, or one of the peer's own format. feed: input name -> array.
 
-    outputs: output name -> shape. Both are in the model's order, and so is what a run gives.
+    outputs: output name -> shape. Both are in the model's order, and so is what a run gives. precision: "f32" or "bf16".
     """
 
     model: Path
     feed: Mapping[str, Array]
     outputs: Mapping[str, tuple[int, ...]]
     threads: int = 1
+    precision: str = "f32"
 
 
 @dataclass(frozen=True)
 class Peer:
     """Another runtime. modules: what has to be importable, the runtime first. extra: the extra of ingot that installs it.
 
-    settings: how it runs, with "{threads}". ready: makes the file that `open` loads, or finds it made.
+    settings: how it runs, with "{threads}" and "{precision}". precisions: those that it computes in. ready: makes the file that `open` loads, or finds it made.
     """
 
     modules: tuple[str, ...]
@@ -57,6 +58,7 @@ class Peer:
     ready: Callable[[Job], Path]
     open: Callable[[Job], Run]
     extra: str = "bench"
+    precisions: tuple[str, ...] = ("f32",)
 
     @property
     def installed(self) -> bool:
@@ -103,6 +105,13 @@ def require_peer(name: str) -> Peer:
 def ready_peer(name: str, job: Job) -> Job:
     """`job` with the file that the peer loads. Raises IngotError peer-missing, also where it refuses the model."""
     peer = require_peer(name)
+    if job.precision not in peer.precisions:
+        raise IngotError(
+            "peer-missing",
+            f"{name} does not compute in {job.precision} here",
+            where="--against",
+            remedy="leave it out of --against",
+        )
     return replace(job, model=_quietly(name, lambda: peer.ready(job)))
 
 
@@ -252,7 +261,7 @@ def _onnxruntime(job: Job) -> Run:
 def _openvino(job: Job) -> Run:
     ov = importlib.import_module("openvino")
     settings = {
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": job.precision,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": job.threads,
         "NUM_STREAMS": 1,
@@ -298,7 +307,7 @@ def _ncnn(job: Job) -> Run:
     net = ncnn.Net()
     net.opt.num_threads = job.threads
     for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed"):
-        setattr(net.opt, f"use_{option}", False)
+        setattr(net.opt, f"use_{option}", option.startswith(job.precision))
     script = job.model.with_name("model_ncnn.py").read_text()
     if net.load_param(str(job.model)) or net.load_model(str(job.model.with_suffix(".bin"))):
         raise ValueError("the network cannot be loaded")
@@ -433,15 +442,17 @@ PEERS: dict[str, Peer] = {
     ),
     "openvino": Peer(
         ("openvino",),
-        "inference precision f32, latency hint, one stream, threads {threads}, not pinned, shared inputs and outputs",
+        "inference precision {precision}, latency hint, one stream, threads {threads}, not pinned, shared inputs and outputs",
         _fixed_onnx,
         _openvino,
+        precisions=("f32", "bf16"),
     ),
     "ncnn": Peer(
         ("ncnn", "pnnx"),
-        "converted by pnnx with fp16=0, no fp16 or bf16 storage, threads {threads}",
+        "converted by pnnx with fp16=0, no fp16, storage in {precision}, threads {threads}",
         _ncnn_ready,
         _ncnn,
+        precisions=("f32", "bf16"),
     ),
     "MNN": Peer(
         ("MNN",), "converted by its converter, CPU, precision high, threads {threads}", _mnn_ready, _mnn

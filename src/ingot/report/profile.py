@@ -51,6 +51,7 @@ class Profile:
     kernels: list[KernelTime]
     peak_flops: float
     read_bandwidth: float
+    precision: str = "f32"
 
     @property
     def kinds(self) -> dict[str, float]:
@@ -82,6 +83,7 @@ def profile(
     inputs: Sequence[str] | Mapping[str, str | Array] = (),
     shapes: Shapes | None = None,
     target: str = "native",
+    precision: str = "f32",
     threads: int = 1,
     runs: int | None = None,
     seconds: float = 5.0,
@@ -99,7 +101,9 @@ def profile(
             where="--profile",
             remedy="give the model that it was compiled from",
         )
-    package = ingot.compile(source, shapes=shapes, target=target, profile=True, progress=progress)
+    package = ingot.compile(
+        source, shapes=shapes, target=target, precision=precision, profile=True, progress=progress
+    )
     session = ingot.load(package, threads=threads)
     ports = session.get_inputs()
     given = inputs if isinstance(inputs, Mapping) else parse_inputs(inputs, [port.name for port in ports])
@@ -132,8 +136,9 @@ def profile(
         runs=len(walls),
         seconds=float(np.median(walls)),
         kernels=_kernels(steps, np.median(laps, axis=0).tolist(), symbols),
-        peak_flops=peak_flops(chosen, threads),
+        peak_flops=peak_flops(chosen, threads, precision),
         read_bandwidth=read_bandwidth(chosen, threads),
+        precision=precision,
     )
 
 

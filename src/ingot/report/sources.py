@@ -20,15 +20,22 @@ def is_folder(source: Any) -> bool:
 
 
 def package_of(
-    source: Any, *, shapes: Shapes | None = None, target: str = "native", progress: Progress | None = None
+    source: Any,
+    *,
+    shapes: Shapes | None = None,
+    target: str = "native",
+    precision: str = "f32",
+    progress: Progress | None = None,
 ) -> Package:
     """`source` as a package: itself, opened from its folder, or compiled from a model (path, ModelProto or ir.Model).
 
-    shapes and target are for compiling and mean nothing for a package. Raises IngotError.
+    shapes, target and precision are for compiling and mean nothing for a package. Raises IngotError.
     """
     if isinstance(source, Package):
         return source
     if is_folder(source):
         return Package.open(source)
-    package: Package = ingot.compile(source, shapes=shapes, target=target, progress=progress)
+    package: Package = ingot.compile(
+        source, shapes=shapes, target=target, precision=precision, progress=progress
+    )
     return package

@@ -174,7 +174,8 @@ static bool tensor_bytes(int32_t dtype, int32_t rank, const int64_t *dims, uint6
 /* Whether this processor has the instructions of `target`; true for a target it knows nothing of. */
 static bool target_runs(const char *target) {
 #if defined(__x86_64__)
-    const bool avx512 = strcmp(target, "avx512") == 0;
+    const bool bf16 = strcmp(target, "avx512_bf16") == 0;
+    const bool avx512 = bf16 || strcmp(target, "avx512") == 0;
     if (!avx512 && strcmp(target, "avx2") != 0) return true;
     const uint32_t fma = 1u << 12, movbe = 1u << 22, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29;
     const uint32_t bmi1 = 1u << 3, avx2 = 1u << 5, bmi2 = 1u << 8;
@@ -187,7 +188,8 @@ static bool target_runs(const char *target) {
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     const uint32_t state = avx512 ? 0xe6 : 0x06;
     if ((low & state) != state) return false;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & want7) == want7;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (b & want7) != want7) return false;
+    return !bf16 || (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5));
 #else
     (void)target;
     return true;
