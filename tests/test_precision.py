@@ -103,7 +103,7 @@ MODELS: dict[str, tuple[onnx.ModelProto, Feed]] = {
     },
     **{
         f"attention_{tokens}_{width}": (attention(tokens, width), {"x": normal(2, tokens, width)})
-        for tokens, width in ((1, 2), (5, 30), (16, 32), (17, 34), (33, 64))
+        for tokens, width in ((1, 2), (5, 30), (17, 34), (33, 48), (64, 32))
     },
 }
 
@@ -143,7 +143,7 @@ def test_every_kind_of_kernel(name: str) -> None:
 
 
 @needs_bf16
-@pytest.mark.parametrize("name", ["chain_16_32", "attention_33_64"])
+@pytest.mark.parametrize("name", ["chain_16_32", "attention_64_32"])
 def test_threads_and_other_rows_change_no_bit(name: str) -> None:
     model, feed = MODELS[name]
     session = ingot.load(ingot.compile(model, precision="bf16"), threads=2)
@@ -208,3 +208,12 @@ def test_a_loss_that_cannot_be_measured_says_why(monkeypatch: pytest.MonkeyPatch
     package = ingot.compile(model, target="avx512_bf16", precision="bf16")
     monkeypatch.setattr("ingot.report.accuracy.runs_here", lambda target: False)
     assert accuracy(model, package).to_dict() == {"reason": "this machine cannot run avx512_bf16"}
+
+
+def test_the_polynomial_for_erf() -> None:
+    model = parse("net (float[n] x) => (float[n] y) { y = Erf(x) }")
+    x = np.array([*np.linspace(-4, 4, 801), 0, -0.0, 1e-3, np.inf, -np.inf, np.nan], np.float32)
+    got = interpret_model(model, "avx512_bf16", precision="bf16")({"x": x})[0]
+    wanted = interpret_model(model, "avx512_bf16")({"x": x})[0]
+    assert_close(got, wanted, REDUCED)
+    assert (got != wanted).any()

@@ -7,11 +7,11 @@ window and row operations keep the layout of what they read, so conversions are 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from ingot.ir.index import Ix, ix, product, weighted_sum
-from ingot.ir.nodes import Read
+from ingot.ir.nodes import DTYPES, Read
 from ingot.ir.program import (
     Attention,
     Dense,
@@ -33,13 +33,15 @@ from ingot.ir.program import (
 class Layout:
     """order: the axes from outermost to innermost. block: how many elements of axis `blocked` lie together, innermost.
 
-    pitch: the innermost axis of a row-major tensor is rounded up to a multiple of this.
+    pitch: the innermost axis of a row-major tensor is rounded up to a multiple of this. spare: unused elements after all
+    that lies inside one step of the blocked axis, so that steps are not a multiple of a page apart.
     """
 
     order: tuple[int, ...]
     blocked: int | None = None
     block: int = 1
     pitch: int = 1
+    spare: int = 0
 
     def extents(self, shape: Sequence[Ix]) -> list[Ix]:
         """The physical extents, in order, the block last where there is one."""
@@ -61,8 +63,8 @@ class Layout:
     def strides(self, shape: tuple[Ix, ...]) -> tuple[Ix, ...]:
         """Elements between neighbours along each physical axis."""
         found = [ix(1)]
-        for extent in self.extents(shape)[:0:-1]:
-            found.append(found[-1] * extent)
+        for axis, extent in reversed(list(zip(self.order, self.extents(shape)[1:], strict=False))):
+            found.append(found[-1] * extent + (self.spare if axis == self.blocked else 0))
         return tuple(reversed(found)) if shape else ()
 
     def linear_offset(self, origin: Sequence[Ix], shape: Sequence[Ix]) -> int | None:
@@ -76,13 +78,13 @@ class Layout:
 
     def size(self, shape: Sequence[Ix]) -> Ix:
         """How many elements the storage holds, padding included."""
-        return product(self.extents(shape))
+        return self.strides(tuple(shape))[0] * self.extents(shape)[0] if shape else ix(1)
 
     def describe(self) -> str:
         """Such as "0,1,2,3" or "0,1/16,2,3,16"."""
         parts = [f"{a}/{self.block}" if a == self.blocked else str(a) for a in self.order]
         if self.blocked is not None:
-            parts.append(str(self.block))
+            parts.append(str(self.block) + (f"+{self.spare}" if self.spare else ""))
         return ",".join(parts)
 
 
@@ -219,7 +221,17 @@ def _choose(
             block //= 2
     if block < 4 or (root.shape[axis].is_const and root.shape[axis].value < 3):
         return row_major(root.rank)
-    return blocked_by(root.rank, axis, block)
+    made = blocked_by(root.rank, axis, block)
+    item = DTYPES[root.dtype].itemsize
+    step = made.strides(root.shape)[made.order.index(axis)]
+    rows = axis == root.rank - 1 and root.shape[axis] != ix(block)
+    same = step.is_const and step.value * item % PAGE == 0 and step.value > 0
+    return replace(made, spare=SPARE // item) if rows and same else made
+
+
+PAGE = 4096
+SPARE = 256
+"""Bytes. Addresses that are a multiple of a page apart share one set of the first cache, which holds 8 to 12 lines."""
 
 
 def _inherited_axis(operation: Map | Reduce | Row, layouts: dict[Tensor, Layout]) -> int | None:
