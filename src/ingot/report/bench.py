@@ -291,7 +291,11 @@ def _peers(against: Sequence[str] | None, original: Any) -> list[str]:
 
 
 def _difference(
-    peer: str, names: Sequence[str], ours: Sequence[Array], theirs: Sequence[Array], tolerance: float
+    peer: str,
+    names: Sequence[str],
+    ours: Sequence[Array],
+    theirs: Sequence[Array],
+    tolerance: float = TOLERANCES["f32"],
 ) -> float:
     """The largest difference as a share of the output's largest value. Raises IngotError outputs-differ."""
     worst = 0.0
