@@ -574,7 +574,7 @@ def test_every_operation_gives_its_dtype() -> None:
             assert made.dtype == DTYPES[wanted] or name in _LIKE_NUMPY, (name, dtype, made.dtype)
 
 
-_LIKE_NUMPY = {"sigmoid", "erf", "pow", "sqrt", "sign"}
+_LIKE_NUMPY = {"sigmoid", "erf", "gelu", "pow", "sqrt", "sign"}
 """Operations whose NumPy forms widen integers; the interpreter casts their results back."""
 _INTEGERS = {"bitand", "bitor", "bitxor", "bitnot", "shl", "shr"}
 _ANY = {"add", "sub", "mul", "div", "fmod", "mod", "fma", "min", "max", "neg", "abs"}

@@ -1,7 +1,9 @@
 """Fit the polynomials of `ingot.isa.math` and print them with their errors: python tools/fit_math.py"""
 
 import numpy as np
-from scipy.special import erf, erfc
+from scipy.special import erf, erfc, log_ndtr
+
+from ingot.isa.math import GELU_END
 
 
 def chebyshev_fit(f, low: float, high: float, degree: int, weight=None) -> np.ndarray:
@@ -10,6 +12,24 @@ def chebyshev_fit(f, low: float, high: float, degree: int, weight=None) -> np.nd
     x = (low + high) / 2 + (high - low) / 2 * np.cos(np.pi * (k + 0.5) / 400)
     w = np.ones_like(x) if weight is None else weight(x)
     return np.polynomial.polynomial.polyfit(x, f(x), degree, w=w)
+
+
+def gelu_tail(degree: int = 10) -> np.ndarray:
+    """The fit to log(erfc(y / sqrt 2) / 2) whose largest error is least, by Lawson's reweighted least squares.
+
+    An error of e there is one of e of the tail y erfc(y / sqrt 2) / 2, and is weighed as a part of x.
+    """
+    y = np.concatenate([np.linspace(0, 5, 3000), np.linspace(5, GELU_END + 0.7, 1500)])
+    wanted = log_ndtr(-y)
+    allowed = np.clip(3e-8 / np.maximum(np.exp(wanted), 1e-30), 6e-8, 5e-3)
+    powers = np.polynomial.chebyshev.chebvander(2 * y / y[-1] - 1, degree)
+    weight = np.ones_like(y)
+    for _ in range(300):
+        by = np.sqrt(weight) / allowed
+        found = np.linalg.lstsq(powers * by[:, None], wanted * by, rcond=None)[0]
+        weight *= np.abs(powers @ found - wanted) / allowed
+        weight /= weight.sum()
+    return np.polynomial.chebyshev.Chebyshev(found, [0, y[-1]]).convert(kind=np.polynomial.Polynomial).coef
 
 
 def main() -> None:
@@ -27,6 +47,11 @@ def main() -> None:
     error = np.abs(got.astype(np.float64) - erf(x.astype(np.float64)))
     print("ERF_SMALL =", [float(np.float32(c)) for c in small])
     print("ERF_LARGE =", [float(np.float32(c)) for c in large])
+    tail = gelu_tail()
+    got = np.maximum(x, 0) - x * np.exp(horner(tail, x))
+    wanted = x.astype(np.float64) * (1 - erfc(x.astype(np.float64) / np.sqrt(2)) / 2)
+    print("GELU_TAIL =", [float(np.float32(c)) for c in tail])
+    print(f"gelu: largest error, relative to x, {np.max(np.abs(got - wanted) / x):.2e}")
     print(
         f"erf: largest absolute error {error.max():.2e}, relative {np.max(error / erf(x.astype(np.float64))):.2e}"
     )

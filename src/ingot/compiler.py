@@ -32,7 +32,7 @@ from ingot.ir.work import direct_macs
 from ingot.kernels.choice import Choices
 from ingot.kernels.operands import rearrange
 from ingot.kernels.select import build
-from ingot.kernels.use_winograd import use_winograd
+from ingot.kernels.use_winograd import DEFAULT_ERROR, use_winograd
 from ingot.lower import lowering
 from ingot.runtime.ports import Port
 from ingot.runtime.sources import native_text
@@ -41,6 +41,7 @@ from ingot.schedule.fuse import fuse
 from ingot.schedule.memory import Plan, plan
 from ingot.schedule.peel import peel_borders
 from ingot.schedule.precision import use_bf16
+from ingot.schedule.recognise import recognise
 from ingot.target import Target, resolve
 from ingot.tune.results import kernel_key, load_results, machine_key, save_results
 from ingot.tune.search import Make, Search, Variant, check_tunable
@@ -65,6 +66,7 @@ def compile(
     emit: str = "library",
     cc: str | None = None,
     name: str | None = None,
+    winograd_error: float = DEFAULT_ERROR,
     profile: bool = False,
     tune: float | None = None,
     tuning: str | Path | None = None,
@@ -74,8 +76,9 @@ def compile(
 
     model: a path or a loaded model. shapes: input name -> dimensions, integers or symbol names, in place of the model's.
     target: "native" or a name of `ingot targets`. emit: "library", "static" or "source". cc: a C compiler other than
-    the default. name: of the library, by default the model's. profile: the library counts the time of each step, which
-    `ingot bench --profile` reads, and the report lists the "steps". tune: seconds to spend on timing kernels of this
+    the default. name: of the library, by default the model's. winograd_error: the most that Winograd's transforms may add
+    to a convolution, relative to its largest output; 0 leaves them out. profile: the library counts the time of each
+    step, which `ingot bench --profile` reads, and the report lists the "steps". tune: seconds to spend on timing kernels of this
     model in other tiles and methods on this machine; the result is kept where the whole model is faster with it. tuning:
     a file of earlier results, used with or without tune, which adds to it; without a file it adds to
     $INGOT_TUNING. progress: called with (stage, done, total).
@@ -94,6 +97,13 @@ def compile(
             f"there is no output form {emit!r}",
             where="emit",
             remedy="use library, static or source",
+        )
+    if not winograd_error >= 0:
+        raise IngotError(
+            "option-invalid",
+            f"an error of {winograd_error} cannot be allowed",
+            where="winograd_error",
+            remedy="give a number from 0 on, such as 1e-5",
         )
     stages = _Stages(progress, Trace())
     chosen = resolve(target, precision)
@@ -115,7 +125,7 @@ def compile(
     if tune is not None:
         assert file is not None
         with stages("tune"):
-            search = Search(maker(graph, label, chosen, cc, precision), results)
+            search = Search(maker(graph, label, chosen, cc, precision, winograd_error), results)
             search.run(tune, lambda share: stages.tell(round(100 * share), 100))
             untuned, faster = search.verdict()
             tuned = {"untuned_seconds": untuned, "tuned_seconds": faster}
@@ -126,7 +136,7 @@ def compile(
             )
         results = search.results
     choices = Choices({key: result.pick for key, result in results.items()} if file else None)
-    program, layouts, steps = schedule(graph, label, chosen, stages, choices, precision)
+    program, layouts, steps = schedule(graph, label, chosen, stages, choices, precision, winograd_error)
     with stages("memory"):
         memory = plan(program, layouts)
     with stages("emit"):
@@ -147,6 +157,7 @@ def schedule(
     stages: _Stages | None = None,
     choices: Choices | None = None,
     precision: str = "f32",
+    winograd_error: float = DEFAULT_ERROR,
 ) -> tuple[Program, dict[Tensor, layout.Layout], list[Step]]:
     """The middle of the pipeline: an optimised model becomes kernels in chosen layouts, in the order they run."""
     stages = stages or _Stages(None, Trace())
@@ -158,10 +169,11 @@ def schedule(
     with stages("fuse"):
         fuse(program)
         peel_borders(program)
+        recognise(program)
         verify(program)
         _after("fuse", program, trace)
     with stages("winograd"):
-        use_winograd(program, target, choices, precision)
+        program.winograd_error = use_winograd(program, target, choices, precision, winograd_error)
     with stages("precision"):
         if precision == "bf16":
             use_bf16(program)
@@ -179,14 +191,19 @@ def schedule(
 
 
 def maker(
-    graph: onnx_ir.Model, name: str, target: Target, cc: str | None = None, precision: str = "f32"
+    graph: onnx_ir.Model,
+    name: str,
+    target: Target,
+    cc: str | None = None,
+    precision: str = "f32",
+    winograd_error: float = DEFAULT_ERROR,
 ) -> Make:
     """What builds an optimised model with other picks, for the search."""
     compiler = toolchain.find_compiler(cc)
 
     def make(picks: Mapping[str, str], *, clocks: bool, known: Variant | None = None) -> Variant:
         stages, choices = _Stages(None, Trace(silent=True)), Choices(picks)
-        program, layouts, steps = schedule(graph, name, target, stages, choices, precision)
+        program, layouts, steps = schedule(graph, name, target, stages, choices, precision, winograd_error)
         memory = plan(program, layouts)
         emitted = write_c(
             program, steps, memory, target, __version__, clocks, known.emitted if known else None
@@ -474,8 +491,16 @@ def _package(
         "memory": sizes,
         "kernels": kernels,
         "tuned": choices.changed,
+        "winograd_error": program.winograd_error,
         "macs": direct_macs(program),
         "model": {"producer": graph.producer_name or "", "opset": dict(graph.opset_imports)},
     }
     report = {"kernels": len(kernels), **sizes, "precision": precision, "tuned": len(choices.changed)}
+    report = {
+        "kernels": len(kernels),
+        **sizes,
+        "precision": "f32",
+        "winograd_error": program.winograd_error,
+        "tuned": len(choices.changed),
+    }
     return Package(program.name, manifest, files, report)

@@ -22,6 +22,7 @@ from kernel import (
 from ingot.ir.index import Var, ix, var
 from ingot.ir.nodes import Acc
 from ingot.ir.program import Dense, WinogradInput, WinogradOutput
+from ingot.kernels.use_winograd import ERRORS
 from ingot.kernels.winograd import matrices
 from ingot.schedule.layout import Layout
 from ingot.target import Target
@@ -96,32 +97,34 @@ def both(matrix: Array, tiles: Array) -> Array:
 
 
 def winograd_input(
-    name: str, m: int, h: int, w: int, c: int, *, x: Layout, y: Layout, n: int | Var = 1, top: int = 0
+    name: str, m: int, r: int, h: int, w: int, c: int, *, x: Layout, y: Layout, n: int | Var = 1, top: int = 0
 ) -> Kernel:
     """h, w: the size of the output; top: rows of x above those that are read."""
+    size = m + r - 1
     down, across = -(-h // m), -(-w // m)
-    whole = tensor("x", [n, c, h + 2 + top, w + 2])
-    given = part(whole, [0, 0, top, 0], [ix(n), c, h + 2, w + 2]) if top else whole
-    made = tensor("y", [(m + 2) ** 2, c, n, down * across])
+    whole = tensor("x", [n, c, h + r - 1 + top, w + r - 1])
+    given = part(whole, [0, 0, top, 0], [ix(n), c, h + r - 1, w + r - 1]) if top else whole
+    made = tensor("y", [size**2, c, n, down * across])
 
     def formula(feed: Feed) -> Array:
         missing = [(0, 0), (0, 0), (0, down * m - h), (0, across * m - w)]
         padded = np.pad(feed[given.name], missing, mode="edge")
-        seen = np.lib.stride_tricks.sliding_window_view(padded, (m + 2, m + 2), (2, 3))[:, :, ::m, ::m]
-        moved = both(np.array(matrices(m)[2]), seen.transpose(4, 5, 1, 0, 2, 3))
-        return moved.reshape((m + 2) ** 2, c, -1, down * across).astype(np.float32)
+        seen = np.lib.stride_tricks.sliding_window_view(padded, (size, size), (2, 3))[:, :, ::m, ::m]
+        moved = both(np.array(matrices(m, r)[2]), seen.transpose(4, 5, 1, 0, 2, 3))
+        return moved.reshape(size**2, c, -1, down * across).astype(np.float32)
 
-    operation = WinogradInput(made, loops("a", made.shape), Acc("f32"), given, m, (ix(down), ix(across)))
+    operation = WinogradInput(made, loops("a", made.shape), Acc("f32"), given, m, r, (ix(down), ix(across)))
     return Kernel(f"winograd_input_{name}", operation, {whole: x, made: y}, formula, sizes=(1, 0, 3))
 
 
 def winograd_output(
-    name: str, m: int, h: int, w: int, k: int, *, x: Layout, y: Layout, n: int | Var = 1, finish: str = "plain",
+    name: str, m: int, r: int, h: int, w: int, k: int, *, x: Layout, y: Layout, n: int | Var = 1, finish: str = "plain",
     halo: int = 0,
 ) -> Kernel:  # fmt: skip
     """halo: rows and columns of a padded tensor around the output."""
+    size = m + r - 1
     down, across = -(-h // m), -(-w // m)
-    given = tensor("x", [(m + 2) ** 2, k, n, down * across])
+    given = tensor("x", [size**2, k, n, down * across])
     made = tensor("y", [n, k, h + 2 * halo, w + 2 * halo])
     layouts = {given: x, made: y}
     if halo:
@@ -130,12 +133,12 @@ def winograd_output(
     value, finished = epilogue(finish, made, axes, 1, layouts)
 
     def formula(feed: Feed) -> Array:
-        square = feed["x"].reshape(m + 2, m + 2, k, -1, down, across)
-        tiles = both(np.array(matrices(m)[0]), square).transpose(3, 2, 4, 0, 5, 1)
+        square = feed["x"].reshape(size, size, k, -1, down, across)
+        tiles = both(np.array(matrices(m, r)[0]), square).transpose(3, 2, 4, 0, 5, 1)
         whole = tiles.reshape(tiles.shape[0], k, down * m, across * m)[:, :, :h, :w]
         return finished(whole.astype(np.float32), feed)
 
-    operation = WinogradOutput(made, axes, value, given, m, (ix(down), ix(across)))
+    operation = WinogradOutput(made, axes, value, given, m, r, (ix(down), ix(across)))
     return Kernel(f"winograd_output_{name}", operation, layouts, formula, sizes=(1, 0, 3))
 
 
@@ -175,20 +178,20 @@ def table(target: Target) -> list[Kernel]:
         conv("all_n", n=N, h=N, w=N, k=lanes + 1, sizes=(1, 2, 5)),
         *(batched(f"{c}_to_{k}", 4, c, k, t, n=1, lanes=lanes) for c, k, t in ((lanes, lanes, 1), (lanes, 2 * lanes, 7), (lanes + 1, lanes + 2, 15))),
         batched("batch", 4, lanes, lanes, 5, n=N, lanes=lanes),
-        *(one for m in (2, 4, 6) for one in winograd(m, lanes)),
+        *(one for m, r in ERRORS for one in winograd(m, r, lanes)),
     ]  # fmt: skip
 
 
-def winograd(m: int, lanes: int) -> list[Kernel]:
+def winograd(m: int, r: int, lanes: int) -> list[Kernel]:
     block, half = by_channel(lanes), by_channel(max(lanes // 2, 4))
     full, ragged = (2 * m, 3 * m), (m + 1, 2 * m - 1)
     return [
-        *(winograd_input(f"{m}_{h}x{w}", m, h, w, lanes, x=block, y=block) for h, w in ((1, 1), full)),
-        *(winograd_input(f"{m}_{name}", m, *ragged, c, x=x, y=block, n=N)
+        *(winograd_input(f"{m}x{r}_{h}x{w}", m, r, h, w, lanes, x=block, y=block) for h, w in ((1, 1), full)),
+        *(winograd_input(f"{m}x{r}_{name}", m, r, *ragged, c, x=x, y=block, n=N)
           for name, c, x in (("planar", lanes, PLANAR), ("blocked", lanes + 1, block), ("half", lanes, half), ("last", lanes + 1, CHANNELS_LAST))),
-        winograd_input(f"{m}_from_{m}", m, *ragged, lanes + 1, x=block, y=block, top=m),
-        *(winograd_output(f"{m}_{h}x{w}", m, h, w, lanes, x=block, y=block) for h, w in ((1, 1), full)),
-        *(winograd_output(f"{m}_{name}", m, *ragged, k, x=block, y=y, finish=finish, n=N)
+        winograd_input(f"{m}x{r}_from_row_{m}", m, r, *ragged, lanes + 1, x=block, y=block, top=m),
+        *(winograd_output(f"{m}x{r}_{h}x{w}", m, r, h, w, lanes, x=block, y=block) for h, w in ((1, 1), full)),
+        *(winograd_output(f"{m}x{r}_{name}", m, r, *ragged, k, x=block, y=y, finish=finish, n=N)
           for name, k, y, finish in (("planar", lanes + 1, PLANAR, "bias"), ("blocked", lanes + 3, block, "residual"), ("half", lanes, half, "mixed"))),
-        winograd_output(f"{m}_into_padded", m, *ragged, lanes + 1, x=block, y=block, halo=1, finish="residual"),
+        winograd_output(f"{m}x{r}_into_padded", m, r, *ragged, lanes + 1, x=block, y=block, halo=1, finish="residual"),
     ]  # fmt: skip

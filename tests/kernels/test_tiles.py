@@ -1,16 +1,13 @@
-"""How loops are cut into tiles, and the matrices of Winograd's transforms."""
+"""How loops are cut into tiles."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from kernel import N, drawn
+from kernel import N
 
 from ingot.ir.index import evaluate, ix
 from ingot.kernels.tiles import cut, most_rows, rank
-from ingot.kernels.winograd import matrices, transform_weight
 from ingot.target import TARGETS
-from ingot.testing import CLOSE, assert_close
 
 
 @pytest.mark.parametrize("extent", [0, 1, 2, 5, 6, 7, 13, 14, 15, 27, 28, 29, 100])
@@ -43,20 +40,3 @@ def test_tiles_fit_the_registers(target: str, from_memory: bool) -> None:
                 assert cost >= ranked[0][0] * 0.999
                 assert 1 <= tile.vectors <= vectors
                 assert tile.rows * tile.columns <= most_rows(chosen, tile.vectors)
-
-
-@pytest.mark.parametrize("m", [2, 4, 6])
-def test_winograds_matrices_make_a_convolution(m: int) -> None:
-    at, g, bt = (np.array(matrix) for matrix in matrices(m))
-    data, taps = drawn("data", [m + 2], "f64"), drawn("taps", [3], "f64")
-    assert_close(
-        at @ ((g @ taps) * (bt @ data)), np.convolve(data, taps[::-1], "valid"), CLOSE, reduction=(m + 2) ** 2
-    )
-
-
-@pytest.mark.parametrize("m", [2, 4, 6])
-def test_weights_are_transformed_on_both_sides(m: int) -> None:
-    weight, g = drawn("w", [3, 3, 2, 5]), np.array(matrices(m)[1])
-    moved = transform_weight(weight, m)
-    wanted = np.einsum("ai,bj,ijcf->abcf", g, g, weight.astype(np.float64)).reshape((m + 2) ** 2, 2, 5)
-    assert_close(moved, wanted.astype(np.float32), CLOSE)

@@ -310,6 +310,12 @@ WINOGRAD = [
         ("n", 16, 16, 12, 10, SAME), ("2", 16, 16, 9, 9, SAME), ("1", 16, 17, 16, 16, "pads=[0,0,0,0]"), ("2", 16, 32, 16, 16, SAME),
     )
 ] + [
+    case(f"winograd_5x5_{c}_to_{k}", f"float[2,{c},11,14] x", "a = Conv<pads=[2,2,2,2]>(x, w, b)  y = Relu(a)", reduction=64 * c,
+         constants={"w": weights(f"w{c}{k}", k, c, 5, 5), "b": weights(f"b{k}", k)})
+    for c, k in ((8, 16), (12, 20), (16, 8))
+] + [
+    case("winograd_few_channels", "float[1,12,20,20] x", f"a = Conv<{SAME}>(x, w)  y = Relu(a)", reduction=500,
+         constants={"w": weights("w", 16, 12, 3, 3)}),
     case("winograd_twice_with_residual", "float[1,16,12,12] x",
          f"a = Conv<{SAME}>(x, w1, b1)  r = Relu(a)  c = Conv<{SAME}>(r, w2)  s = Add(c, x)  y = Relu(s)", reduction=2000,
          constants={"w1": weights("w1", 16, 16, 3, 3) / 12, "b1": weights("b1", 16), "w2": weights("w2", 16, 16, 3, 3) / 12}),

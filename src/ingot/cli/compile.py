@@ -60,6 +60,15 @@ def command(
     max_memory: Annotated[
         str | None, typer.Option(help="Fail if one context needs more memory than this, such as 512K or 64M.")
     ] = None,
+    winograd_error: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="The most that Winograd's transforms may add to a convolution, relative to its largest output; 0: none. "
+            "By default 1.5e-5.",
+            show_default=False,
+        ),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Compile a model to a package: a native library with a C API, its weights, a header and an example."""
@@ -79,6 +88,7 @@ def command(
             tune=tune,
             tuning=tuning,
             max_memory=max_memory,
+            winograd_error=winograd_error,
             progress=progress,
         )
         seconds = time.perf_counter() - start
@@ -104,6 +114,11 @@ def _accuracy(report: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+def _precision(report: dict[str, Any]) -> str:
+    error = report["winograd_error"]
+    return f"{report['precision']}" + (f", Winograd's error up to {error:.1e}" if error else "")
+
+
 def _rows(report: dict[str, Any]) -> list[list[str]]:
     rows = [
         ["nodes", f"{report['nodes_before']} in the model, {report['nodes_after']} after the graph passes"],
@@ -115,7 +130,7 @@ def _rows(report: dict[str, Any]) -> list[list[str]]:
         ["library", bytes_text(report["library_bytes"])],
         ["weights", bytes_text(report["weights_bytes"])],
         ["target", report["target"]],
-        ["precision", report["precision"]],
+        ["precision", _precision(report)],
     ]
     rows += _accuracy(report.get("accuracy", {}))
     if report["tuned"]:

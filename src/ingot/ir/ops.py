@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import erf as _erf
+from math import erfc as _erfc
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,15 @@ def _dot(c: Any, a: Any, b: Any) -> Any:
 
 
 _erf_v = np.vectorize(_erf, otypes=[np.float64])
+_erfc_v = np.vectorize(_erfc, otypes=[np.float64])
+
+
+def _gelu(x: Any) -> Any:
+    """x times the normal distribution function of x; of minus infinity 0."""
+    tail = np.minimum(np.abs(x), 40)
+    lower = tail * _erfc_v(tail * math.sqrt(0.5)) / 2
+    return np.where(np.isnan(x), x, np.maximum(x, 0) - lower).astype(np.asarray(x).dtype)
+
 
 OPS: dict[str, Meaning] = {
     "add": Meaning(np.add),
@@ -79,6 +89,7 @@ OPS: dict[str, Meaning] = {
     "tanh": Meaning(np.tanh, 20),
     "sigmoid": Meaning(_sigmoid, 16),
     "erf": Meaning(lambda x: _erf_v(x).astype(np.asarray(x).dtype), 20),
+    "gelu": Meaning(_gelu, 24),
     "sin": Meaning(np.sin, 40),
     "cos": Meaning(np.cos, 40),
     "tan": Meaning(np.tan, 60),

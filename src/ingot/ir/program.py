@@ -6,7 +6,7 @@ The operations, from general to special; every one finishes an element with `fin
     Reduce   output[axes] = finish(op over `over` of value(axes, over))
     Row      output[axes] = finish(softmax or normalisation of value along one axis)
     Dense    output[axes] = finish(sum over taps and channel of x[x_index] * weight[taps, channel, feature])
-    WinogradInput, WinogradOutput  the transforms around the Dense that replaces a 3x3 convolution
+    WinogradInput, WinogradOutput  the transforms around the Dense that replaces a convolution
     MatMul   output[axes] = finish(sum over k of a(axes, k) * b(axes, k))
     Attention  output[axes] = finish(sum over n of softmax over n of score(a . b) times c)
     Recurrent  an LSTM, GRU or RNN layer over all its steps
@@ -152,10 +152,11 @@ class Dense(Operation):
 
 @dataclass(eq=False)
 class WinogradInput(Operation):
-    """The transformed tiles of x for F(m, 3): output ((m + 2)^2, channels, images, tiles)."""
+    """The transformed tiles of x for F(m, r): output (n^2, channels, images, tiles), where n = m + r - 1."""
 
     x: Tensor
     m: int
+    r: int
     tiles: tuple[Ix, Ix]
 
     def tensors(self) -> Iterator[Tensor]:
@@ -164,10 +165,11 @@ class WinogradInput(Operation):
 
 @dataclass(eq=False)
 class WinogradOutput(Operation):
-    """The convolution's result from products ((m + 2)^2, features, images, tiles)."""
+    """The convolution's result from products (n^2, features, images, tiles), where n = m + r - 1."""
 
     products: Tensor
     m: int
+    r: int
     tiles: tuple[Ix, Ix]
 
     def tensors(self) -> Iterator[Tensor]:
@@ -248,6 +250,7 @@ class Program:
     """operations in execution order; symbols are the run-time dimensions, in the order of the library's arguments.
 
     requires: pairs of sizes that the operations take to be equal; a run where some pair is not must not start.
+    winograd_error: the most that Winograd's transforms add to a convolution, relative to its largest output.
     """
 
     name: str
@@ -256,6 +259,7 @@ class Program:
     symbols: list[Var]
     operations: list[Operation]
     requires: list[tuple[Ix, Ix]] = field(default_factory=list)
+    winograd_error: float = 0.0
 
     def uses(self) -> dict[Tensor, list[Operation]]:
         """Which operations read each tensor."""

@@ -70,7 +70,7 @@ def direct_macs(program: Program) -> int | None:
         if isinstance(operation, WinogradOutput):
             products = made[operation.products]
             assert isinstance(products, Dense)
-            channels, taps = products.weight.shape[-2], 9
+            channels, taps = products.weight.shape[-2], operation.r**2
             size = _value(product(operation.output.shape) * channels * taps, {})
             spared = _parts(products, {})
             if size is None or spared is None:

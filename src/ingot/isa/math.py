@@ -1,11 +1,11 @@
-"""Vector exp, log, tanh, sigmoid and erf for float32, of the multiply-adds that every instruction set has.
+"""Vector exp, log, tanh, sigmoid, erf and GELU for float32, of the multiply-adds that every instruction set has.
 
 exp: 2^n times the Taylor series of e^r to r^7 on |r| <= ln2/2 (error below 6e-9, relative). log: the series of
-2 artanh(f / (2 + f)). tanh below 0.625: the polynomial of Cephes (S. Moshier, tanhf.c); above, from exp. erf: the fits
-that `tools/fit_math.py` prints.
+2 artanh(f / (2 + f)). tanh below 0.625: the polynomial of Cephes (S. Moshier, tanhf.c); above, from exp. erf and GELU:
+the fits that `tools/fit_math.py` prints.
 
 All lie within 2 ulp of the right result (exp within 1) for every float; a sigmoid too small to be a normal number
-may be 0.
+may be 0. GELU is max(x, 0) less a tail, whose error is at most 2 ulp of x.
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ ERF_LARGE = (
     0.00021116554853506386, -1.1296968460083008, -0.6329593658447266, -0.10874038189649582, 0.025452157482504845,
     -0.004320641979575157, 0.0004751997475977987, -2.722088720474858e-05, 3.8777062627559644e-07,
 )  # fmt: skip
+
+GELU_TAIL = (
+    -0.6931471228599548, -0.797889769077301, -0.3182588219642639, -0.03651800379157066, 0.005093103740364313,
+    -0.00024655554443597794, -6.959402526263148e-05, 1.6883923308341764e-05, -1.6597909962001722e-06, 7.925409306608344e-08, -1.5004713027622074e-09,
+)  # fmt: skip
+GELU_END = 12.8
 
 
 def derive(isa: str, operation: str, kind: str) -> Instruction | None:
@@ -48,6 +54,13 @@ def _horner(variable: str, coefficients: tuple[float, ...]) -> str:
     return text
 
 
+_EXP = (
+    "{V} n = round_f32{K}(x * splat_f32{K}(1.44269504f)); "
+    "{V} r = fma_f32{K}(n, splat_f32{K}(-0.693359375f), x); r = fma_f32{K}(n, splat_f32{K}(2.12194440e-4f), r); "
+    "{V} s = " + _horner("r", (1.0, 1.0, 0.5, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040))
+)
+"""s and n so that e^x is s 2^n."""
+
 _BODIES = {
     "exponent": (
         "{I} n = __builtin_convertvector(b, {I}), h = n >> 1; "
@@ -55,10 +68,7 @@ _BODIES = {
     ),
     "exp": (
         "{V} x = min_f32{K}(a, splat_f32{K}(89.5f)); x = max_f32{K}(x, splat_f32{K}(-105.0f)); "
-        "{V} n = round_f32{K}(x * splat_f32{K}(1.44269504f)); "
-        "{V} r = fma_f32{K}(n, splat_f32{K}(-0.693359375f), x); r = fma_f32{K}(n, splat_f32{K}(2.12194440e-4f), r); "
-        "{V} s = " + _horner("r", (1.0, 1.0, 0.5, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040)) + "; "
-        "return exponent_f32{K}(s, n);"
+        + _EXP + "; return exponent_f32{K}(s, n);"
     ),
     "log": (
         "{V} small = a * splat_f32{K}(8388608.0f); u8{K} tiny = lt_f32{K}(a, splat_f32{K}(1.17549435e-38f)); "
@@ -90,5 +100,10 @@ _BODIES = {
         "t = select_f32{K}(lt_f32{K}(y, splat_f32{K}(1.0f)), s, t); "
         "t = ({V})(({I})t | (({I})a & (int32_t)0x80000000)); "
         "return select_f32{K}(eq_f32{K}(a, a), t, a);"
+    ),
+    "gelu": (
+        "{V} y = min_f32{K}(abs_f32{K}(a), splat_f32{K}(" + _c(GELU_END) + ")); "
+        "{V} x = " + _horner("y", GELU_TAIL) + "; " + _EXP + "; "
+        "return fma_f32{K}(-y, exponent_f32{K}(s, n), max_f32{K}(a, splat_f32{K}(0.0f)));"
     ),
 }  # fmt: skip

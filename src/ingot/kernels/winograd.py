@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering for 3x3 convolutions of stride 1: fewer multiplies, at the price of transforms and rounding.
+"""Winograd's minimal filtering for r x r convolutions of stride 1: fewer multiplies, at the price of transforms and rounding.
 
 Y = A^T [(G g G^T) . (B^T d B)] A on tiles of m x m outputs (A. Lavin and S. Gray, arXiv 1509.09308). The matrices come
 from Cook and Toom's construction at the points 0, 1, -1, 2, -2, 1/2, -1/2 in exact fractions.
@@ -18,21 +18,20 @@ from ingot.ir.nodes import Const, Index, Op, Read, Value
 from ingot.ir.program import WinogradInput, WinogradOutput
 from ingot.kernels.builder import Builder, Built, Lane
 
-TAPS = 3
 _POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-2), Fraction(1, 2), Fraction(-1, 2))
 
 Matrix = tuple[tuple[float, ...], ...]
 
 
 @cache
-def matrices(m: int) -> tuple[Matrix, Matrix, Matrix]:
-    """(A^T, G, B^T) of F(m, 3): shapes (m, m + 2), (m + 2, 3) and (m + 2, m + 2)."""
-    n = m + TAPS - 1
+def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
+    """(A^T, G, B^T) of F(m, r): shapes (m, n), (n, r) and (n, n), where n = m + r - 1 <= 8."""
+    n = m + r - 1
     points = _POINTS[: n - 1]
     scale = [math.prod(p - q for q in points if q != p) for p in points]
     at = [[*(p**i for p in points), Fraction(int(i == m - 1))] for i in range(m)]
-    g = [[p**j / s for j in range(TAPS)] for p, s in zip(points, scale, strict=True)]
-    g.append([Fraction(int(j == TAPS - 1)) for j in range(TAPS)])
+    g = [[p**j / s for j in range(r)] for p, s in zip(points, scale, strict=True)]
+    g.append([Fraction(int(j == r - 1)) for j in range(r)])
     bt = [_polynomial([q for q in points if q != p]) for p in points]
     bt = [[*row, *[Fraction(0)] * (n - len(row))] for row in bt]
     bt.append(_polynomial(list(points)))
@@ -58,8 +57,8 @@ def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
 
 
 def transform_weight(weight: np.ndarray, m: int) -> np.ndarray:
-    """[3, 3, channels, features] -> [(m + 2)^2, channels, features], computed in float64 and rounded once."""
-    g = np.array(matrices(m)[1], dtype=np.float64)
+    """[r, r, channels, features] -> [(m + r - 1)^2, channels, features], computed in float64 and rounded once."""
+    g = np.array(matrices(m, weight.shape[0])[1], dtype=np.float64)
     rows = np.tensordot(g, weight.astype(np.float64), (1, 0))
     wide = np.moveaxis(np.tensordot(g, rows, (1, 1)), 0, 1)
     rounded: np.ndarray = wide.reshape(-1, *weight.shape[2:]).astype(np.float32)
@@ -112,7 +111,7 @@ def _both(builder: Builder, matrix: Matrix, square: list[list[Value]], lanes: in
 def build_winograd_input(builder: Builder, operation: WinogradInput) -> Built:
     """V[a * n + b, c, image, t] = (B^T d B)[a, b] for the tile t of x; a task is a row of tiles of one block of channels."""
     m, x = operation.m, operation.x
-    n = m + TAPS - 1
+    n = m + operation.r - 1
     output = operation.output
     layout = builder.layouts[output.root()[0]]
     lanes = layout.block if layout.blocked is not None else 1
@@ -137,19 +136,19 @@ def build_winograd_input(builder: Builder, operation: WinogradInput) -> Built:
             [builder.value(Read(x, (ix(image), channel, top[i], left[j])), {}, lane) for j in range(n)]
             for i in range(n)
         ]
-        result = _both(builder, matrices(m)[2], patch, lanes)
+        result = _both(builder, matrices(m, operation.r)[2], patch, lanes)
         tile = ix(builder.define(ix(row) * across + ix(column), output.shape[3]))
         for a in range(n):
             for b in range(n):
                 builder.store(output, [ix(a * n + b), channel, ix(image), tile], {}, lane, result[a][b])
     work = float(n * n * 4) * (across.value if across.is_const else 16) / 3
-    return builder.finish(f"winograd_input_f{m}", task, tasks, work)
+    return builder.finish(f"winograd_input_f{m}x{operation.r}", task, tasks, work)
 
 
 def build_winograd_output(builder: Builder, operation: WinogradOutput) -> Built:
     """output = finish((A^T M A)), a row of tiles of one block of features a task; partial tiles write what exists."""
     m, products = operation.m, operation.products
-    n = m + TAPS - 1
+    n = m + operation.r - 1
     output, axes = operation.output, operation.axes
     layout = builder.layouts[output.root()[0]]
     source = builder.layouts[products.root()[0]]
@@ -173,7 +172,7 @@ def build_winograd_output(builder: Builder, operation: WinogradOutput) -> Built:
             ]
             for a in range(n)
         ]
-        result = _both(builder, matrices(m)[0], grid, lanes)
+        result = _both(builder, matrices(m, operation.r)[0], grid, lanes)
         for i in range(rows):
             for j in range(columns):
                 here: dict[Var, Ix] = {
@@ -203,4 +202,4 @@ def build_winograd_output(builder: Builder, operation: WinogradOutput) -> Built:
         with builder.when(Op("eq", (Index(ix(row)), Index(down - 1)), "bool")):
             strip(bottom)
     work = float(n * n * 4) * (across.value if across.is_const else 16) / 3
-    return builder.finish(f"winograd_output_f{m}", task, tasks, work)
+    return builder.finish(f"winograd_output_f{m}x{operation.r}", task, tasks, work)

@@ -58,12 +58,12 @@ def _softplus(x: Value) -> Value:
 
 
 def _gelu(x: Value, node: Node) -> Value:
-    half = op("mul", x, const(0.5, x))
     if node.get("approximate", "none") == "tanh":
+        half = op("mul", x, const(0.5, x))
         cube = op("mul", op("mul", x, x), x)
         inner = op("mul", op("add", x, op("mul", cube, const(0.044715, x))), const(math.sqrt(2 / math.pi), x))
         return op("mul", half, op("add", op("tanh", inner), const(1, x)))
-    return op("mul", half, op("add", op("erf", op("mul", x, const(math.sqrt(0.5), x))), const(1, x)))
+    return op("gelu", x)
 
 
 def _elu(x: Value, alpha: float, gamma: float = 1.0) -> Value:

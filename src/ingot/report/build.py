@@ -11,6 +11,7 @@ from typing import Any
 import ingot
 from ingot.emit.package import check_destination
 from ingot.errors import IngotError
+from ingot.kernels.use_winograd import DEFAULT_ERROR
 from ingot.report.accuracy import accuracy
 from ingot.report.inputs import parse_shapes
 from ingot.report.sources import Progress
@@ -43,6 +44,7 @@ def build(
     tune: float | None = None,
     tuning: Path | None = None,
     max_memory: str | None = None,
+    winograd_error: float | None = None,
     progress: Progress | None = None,
 ) -> list[Build]:
     """Compiles `model` for each target and saves what comes out; nothing is saved unless all of them compile.
@@ -50,7 +52,8 @@ def build(
     output: the package folder, by default the model's name with ".ingot" in the current folder. With several targets
     "net.ingot" becomes "net.avx2.ingot" and so on. shapes: "x:1x3x224x224" texts. max_memory: most bytes that the arena
     may take, such as "64M". Of a precision below f32 the report and the manifest get the "accuracy", measured on `inputs`
-    as `accuracy` takes them. tune, tuning: as `ingot.compile` takes them. Raises IngotError, and memory-exceeded.
+    as `accuracy` takes them. tune, tuning, winograd_error: as `ingot.compile` takes
+    them, None for its default. Raises IngotError, and memory-exceeded.
     """
     limit = None if max_memory is None else parse_bytes(max_memory)
     chosen = [resolve(name.strip(), precision).name for name in targets]
@@ -77,6 +80,7 @@ def build(
             cc=cc,
             tune=tune,
             tuning=tuning,
+            winograd_error=DEFAULT_ERROR if winograd_error is None else winograd_error,
             progress=progress,
         )
         arena = package.report["arena_bytes"]

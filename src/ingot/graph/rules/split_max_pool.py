@@ -20,7 +20,7 @@ def apply(model: ir.Model) -> int:
         strides = list(node.attributes.get_ints("strides") or (1, 1))
         if kernel[0] * kernel[1] < 2 * (kernel[0] * strides[1] + kernel[1]):
             continue
-        if edit.used_outputs(node) != [0] or node.attributes.get_int("ceil_mode", 0):
+        if edit.used_outputs(node) != [0] or node.attributes.get_int("ceil_mode"):
             trace.refused(node, "its indices are used or its size is rounded up")
         elif node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
             trace.refused(node, "its padding follows from its sizes")
