@@ -34,7 +34,7 @@ def test_tiles_fit_the_registers(target: str, from_memory: bool) -> None:
     chosen = TARGETS[target]
     for vectors in range(1, 9):
         for rows, columns in ((1, 1), (7, 7), (56, 56), (1, 200), (14, 1)):
-            ranked = rank(chosen, ix(rows), ix(columns), vectors, False, from_memory=from_memory)
+            ranked = rank(chosen, 64, ix(rows), ix(columns), vectors, False, from_memory=from_memory)
             assert ranked
             for cost, tile in ranked:
                 assert cost >= ranked[0][0] * 0.999

@@ -153,6 +153,8 @@ def _plans(builder: Builder, operation: Dense) -> list[Candidate[_Plan]]:
         row, column = column, row
     outer = [a for a in range(output.rank) if a not in (feature, row, column)]
     rows_first = _rows_first(builder, operation)
+    groups = operation.weight.shape[0] if operation.batched is not None else 1
+    steps = operation.weight.nbytes // (4 * groups * features)
     candidates: dict[str, Candidate[_Plan]] = {}
 
     def add(tile: Tile, cost: float, rows_first: bool) -> None:
@@ -162,6 +164,7 @@ def _plans(builder: Builder, operation: Dense) -> list[Candidate[_Plan]]:
 
     for cost, tile in rank(
         builder.target,
+        steps,
         output.shape[row] if row is not None else one,
         output.shape[column] if column is not None else one,
         vectors if group == features else group // lanes,

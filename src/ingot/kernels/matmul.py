@@ -17,11 +17,14 @@ def build_matmul(builder: Builder, operation: MatMul) -> Built:
     while n.is_const and n.value <= lanes // 2 and lanes > 4:
         lanes //= 2
     vectors = n.ceildiv(lanes)
+    k = operation.k.extent
+    assert k is not None
     tile = builder.choose(
         [
             Candidate(f"{t.columns}x{t.vectors}", cost, t)
             for cost, t in rank(
                 builder.target,
+                k.value if k.is_const else 64,
                 ix(1),
                 m,
                 vectors.value if vectors.is_const else 4,
@@ -57,8 +60,6 @@ def build_matmul(builder: Builder, operation: MatMul) -> Built:
         rows(tile.vectors, None, ix(panel) * tile.vectors * lanes)
     else:
         columns()
-    k = operation.k.extent
-    assert k is not None
     macs = float(m.value if m.is_const else 64) * (k.value if k.is_const else 64) * tile.vectors * lanes
     return builder.finish(f"matmul_f32_{tile.columns}x{tile.vectors * lanes}", task, tasks, macs / 50)
 

@@ -46,13 +46,20 @@ def most_rows(target: Target, vectors: int) -> int:
     return max((target.registers - vectors - (3 if vectors == 1 else 1)) // vectors, 1)
 
 
-def step_cost(rows: int, vectors: int, half: bool) -> float:
-    """Cycles of one multiply step of a tile: arithmetic, loads or latency, whichever is longest.
+def tile_cost(rows: int, vectors: int, half: bool, steps: int) -> float:
+    """Cycles of a tile: of each multiply step arithmetic, loads or latency, whichever is longest; lines of x that come
+    from L2, where the channels are too many to be read ahead; and start and end, which take longer where the tile needs
+    all registers.
 
     half: the vectors have 32 bytes at most, so that two are multiplied in a cycle.
     """
     unit = 0.5 if half else 1.0
-    return max(rows * vectors * unit, (rows + vectors) * 0.5, 4.0) + 0.3 + (0.1 * rows if vectors == 1 else 0)
+    step = max(rows * vectors * unit, (rows + vectors) * 0.5, 4.0)
+    if half:
+        return steps * (step + 0.3 + (0.1 * rows if vectors == 1 else 0)) + 20.0
+    sums = rows * vectors
+    edges = max(2.2 * sums - 24.0, 5.0) + (25.0 if sums >= 28 else 0.0)
+    return steps * (step + 0.04 * rows * min(steps / 128, 1.0)) + edges
 
 
 @dataclass(frozen=True)
@@ -64,22 +71,32 @@ class Tile:
     vectors: int
 
 
+UNEVEN = 1.05
+"""What tiles of several rows cost more, measured at 7x7."""
 WORST = 1.5
 """How many times the least estimate a tile may cost to be told of."""
 
 
 def rank(
-    target: Target, rows: Ix, columns: Ix, vectors: int, half: bool, *, from_memory: bool = False
+    target: Target,
+    steps: int,
+    rows: Ix,
+    columns: Ix,
+    vectors: int,
+    half: bool,
+    *,
+    from_memory: bool = False,
 ) -> list[tuple[float, Tile]]:
     """The best tile of each width for rows x columns positions and so many vectors of features, the least estimate first.
 
-    Each with the estimate: cycles of one multiply step of all tiles. half: the vectors are half of the target's.
-    from_memory: the weights overflow the caches, so the first tile of a panel waits for them.
+    Each with the estimate in cycles. steps: multiply-adds of each sum. half: the vectors are half of the target's.
+    from_memory: the weights overflow the caches, so the first tile of a panel waits for them. Rows whose number is known
+    only at run time count as one, columns as a long row.
     """
     half = half or target.lanes <= 8
     best: list[tuple[float, Tile]] = []
     limit = 8 if columns == ix(1) else 4
-    arriving = 10.0 if from_memory and not half else 5.0 if from_memory else 0.0
+    arriving = (5.0 if half else 7.0) * steps if from_memory else 0.0
     for v in range(1, min(limit, vectors) + 1):
         most = min(most_rows(target, v), 16)
         panels = [v] * (vectors // v) + ([vectors % v] if vectors % v else [])
@@ -94,22 +111,23 @@ def rank(
             width = most // tall
             cost = 0.0
             for p in panels:
-                steps = [
-                    (across[0] * down[0], step_cost(across[1] * down[1], p, half))
-                    for across in _sizes(columns, width)
-                    for down in _sizes(rows, tall)
+                tiles = [
+                    (across[0] * down[0], tile_cost(across[1] * down[1], p, half, steps))
+                    for across in _sizes(columns, width, 64)
+                    for down in _sizes(rows, tall, 1)
                 ]
-                cost += sum(n * c for n, c in steps)
-                cost += max(arriving * p - steps[0][1], 0.0)
-            found.append((cost, Tile(tall, width, v)))
+                cost += sum(n * c for n, c in tiles)
+                cost += max(arriving * p - tiles[0][1], 0.0)
+            found.append((cost * (UNEVEN if tall > 1 else 1.0), Tile(tall, width, v)))
         best.append(min(found, key=lambda pair: pair[0]))
     least = min(cost for cost, _ in best)
     best.sort(key=lambda pair: round(pair[0] / least, 3))
     return [pair for pair in best if pair[0] <= least * WORST]
 
 
-def _sizes(extent: Ix, most: int) -> list[tuple[int, int]]:
-    """(how many, size) of the tiles of an extent; a run-time one counts as a long row."""
-    if not extent.is_const:
-        return [(max(64 // most, 1), most)]
-    return [(run.count.value, run.size) for run in cut(extent, most)]
+def _sizes(extent: Ix, most: int, usual: int) -> list[tuple[int, int]]:
+    """(how many, size) of the tiles of an extent; one that is known only at run time counts as `usual`."""
+    return [
+        (run.count.value, run.size)
+        for run in (cut(extent, most) if extent.is_const else [Run(ix(0), ix(max(usual // most, 1)), most)])
+    ]

@@ -144,7 +144,8 @@ def _methods(conv: Dense, target: Target, precision: str, error: float) -> list[
 
 
 def _heights(conv: Dense, m: int, target: Target, item: int) -> list[int]:
-    """How many rows of tiles to do at a time: so many that what lies between the transforms stays in L2, or in half.
+    """How many rows of tiles to do at a time: so many that what lies between the transforms takes five eighths of L2,
+    or twice as many, or half.
 
     item: bytes of an element of a transformed tile; products are f32.
     """
@@ -152,9 +153,9 @@ def _heights(conv: Dense, m: int, target: Target, item: int) -> list[int]:
     n = m + r - 1
     down, across = (t.value for t in _tiles(conv, m))
     row_bytes = n * n * (channels * item + features * 4) * across
-    together = min(max(target.l2 // 2 // row_bytes, -(-MINIMUM // across)), down)
+    together = min(max(target.l2 * 5 // 8 // row_bytes, -(-MINIMUM // across)), down)
     groups = -(-down // together)
-    return list(dict.fromkeys(-(-down // g) for g in (groups, groups * 2, max(groups // 2, 1))))
+    return list(dict.fromkeys(-(-down // g) for g in (groups, min(groups * 2, down), max(groups // 2, 1))))
 
 
 def _replace(conv: Dense, method: Method, number: int, lanes: int) -> list[Operation]:
@@ -169,7 +170,7 @@ def _replace(conv: Dense, method: Method, number: int, lanes: int) -> list[Opera
     return operations
 
 
-MINIMUM = 28
+MINIMUM = 8
 """Tiles multiplied together at least, where the image has them: fewer would read the weights too often."""
 
 

@@ -205,15 +205,15 @@ def _spent(variant: Variant, key: str, times: Seconds) -> float:
 
 
 def interleave(a: Variant, b: Variant, seconds: float) -> tuple[Seconds, Seconds]:
-    """Blocks of runs of each in turns, the order changing; medians over the blocks. The first run of a block does not
-    count: it finds the other's weights in the caches."""
+    """Blocks of runs of each in turns, the order changing; the least over the blocks, because what else the machine does
+    only adds to it. The first runs of a block do not count: they find the other's weights in the caches."""
     runners = [_Runner(a), _Runner(b)]
     blocks: list[list[Seconds]] = [[], []]
     start = time.perf_counter()
     while len(blocks[0]) < MIN_BLOCKS or time.perf_counter() - start < seconds:
         for i in (0, 1) if len(blocks[0]) % 2 else (1, 0):
             blocks[i].append(runners[i].block())
-    first, second = (np.median(block, axis=0) for block in blocks)
+    first, second = (np.min(block, axis=0) for block in blocks)
     return first, second
 
 
