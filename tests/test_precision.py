@@ -217,3 +217,14 @@ def test_the_polynomial_for_erf() -> None:
     wanted = interpret_model(model, "avx512_bf16")({"x": x})[0]
     assert_close(got, wanted, REDUCED)
     assert (got != wanted).any()
+
+
+def test_the_polynomial_in_gelu() -> None:
+    text = "net (float[n] x) => (float[n] y) { s = Mul(x, w)  e = Erf(s)  d = Add(e, one)  p = Mul(x, d)  y = Mul(p, half) }"
+    constants = {"w": np.float32(np.sqrt(0.5)), "one": np.float32(1), "half": np.float32(0.5)}
+    model = parse(text, {name: np.array(value) for name, value in constants.items()})
+    x = np.array([*np.linspace(-6, 6, 1201), 0, -0.0, 1e-3, np.nan], np.float32)
+    got = interpret_model(model, "avx512_bf16", precision="bf16")({"x": x})[0]
+    wanted = interpret_model(model, "avx512_bf16")({"x": x})[0]
+    assert_close(got, wanted, REDUCED)
+    assert (got != wanted).any()

@@ -5,6 +5,8 @@ Sums, epilogues, normalisations and everything elementwise stay f32, and so do t
 
 from __future__ import annotations
 
+import math
+
 import ml_dtypes
 
 from ingot.ir.index import ix, var
@@ -60,20 +62,28 @@ def use_bf16(program: Program) -> None:
 
 
 def _shorten(value: Value) -> Value:
-    """The value with a polynomial for each erf."""
+    """The value with a polynomial for each erf and in each GELU."""
 
     def leaf(node: Value) -> Value | None:
-        if not isinstance(node, Op) or node.name != "erf" or node.dtype != "f32":
+        if not isinstance(node, Op) or node.dtype != "f32" or node.name not in ("erf", "gelu"):
             return None
-        end = Const(ERF_END, "f32"), Const(-ERF_END, "f32")
-        x = Op("max", (Op("min", (_shorten(node.args[0]), end[0]), "f32"), end[1]), "f32")
-        square = Op("mul", (x, x), "f32")
-        total: Value = Const(ERF[-1], "f32")
-        for coefficient in ERF[-2::-1]:
-            total = Op("fma", (total, square, Const(coefficient, "f32")), "f32")
-        return Op("mul", (x, total), "f32")
+        x = _shorten(node.args[0])
+        if node.name == "erf":
+            return _short_erf(x)
+        half = Op("mul", (x, Const(0.5, "f32")), "f32")
+        scaled = Op("mul", (x, Const(math.sqrt(0.5), "f32")), "f32")
+        return Op("fma", (half, _short_erf(scaled), half), "f32")
 
     return rewrite(value, leaf)
+
+
+def _short_erf(x: Value) -> Value:
+    inside = Op("max", (Op("min", (x, Const(ERF_END, "f32")), "f32"), Const(-ERF_END, "f32")), "f32")
+    square = Op("mul", (inside, inside), "f32")
+    total: Value = Const(ERF[-1], "f32")
+    for coefficient in ERF[-2::-1]:
+        total = Op("fma", (total, square, Const(coefficient, "f32")), "f32")
+    return Op("mul", (inside, total), "f32")
 
 
 FEW = 4
