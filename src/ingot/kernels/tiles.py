@@ -48,17 +48,20 @@ def most_rows(target: Target, vectors: int) -> int:
 
 def tile_cost(rows: int, vectors: int, half: bool, steps: int) -> float:
     """Cycles of a tile: of each multiply step arithmetic, loads or latency, whichever is longest; lines of x that come
-    from L2, where the channels are too many to be read ahead; and start and end, which take longer where the tile needs
-    all registers.
+    from L2, where the channels are too many to be read ahead; and start and end. A tile that needs all registers takes
+    longer, most of all where addresses of x need some.
 
     half: the vectors have 32 bytes at most, so that two are multiplied in a cycle.
     """
     unit = 0.5 if half else 1.0
     step = max(rows * vectors * unit, (rows + vectors) * 0.5, 4.0)
-    if half:
-        return steps * (step + 0.3 + (0.1 * rows if vectors == 1 else 0)) + 20.0
     sums = rows * vectors
-    edges = max(2.2 * sums - 24.0, 5.0) + (25.0 if sums >= 28 else 0.0)
+    if half:
+        step += 0.3 + (0.1 * rows if vectors == 1 else 0.0) + (0.7 if sums >= 28 else 0.0)
+        return steps * step + 20.0
+    edges = max(2.2 * sums - 24.0, 5.0)
+    if sums >= 28:
+        edges, step = edges + 25.0, step + 0.3
     return steps * (step + 0.04 * rows * min(steps / 128, 1.0)) + edges
 
 

@@ -88,6 +88,7 @@ class Search:
         self.make, self.compare = make, compare or interleave
         self.results = {key: Result(r.pick, dict(r.seconds)) for key, r in results.items()}
         self.sites: dict[str, Site] = {}
+        self.timed_twice: set[tuple[str, str]] = set()
         self.total = 1.0
 
     def run(
@@ -98,15 +99,15 @@ class Search:
     ) -> None:
         """Search until everything was tried, or no further round is likely to end within so many seconds.
 
-        The methods of convolutions come first, because they decide which kernels there are; then the kernels. The time
-        to build the model the first time does not count. progress: called with the share that is done.
+        The methods of convolutions come first, because they decide which kernels there are; then the kernels. What wins is
+        timed once more, and its longer time counts. The time to build the model the first time does not. progress: called with the share that is done.
         """
         base = self.make(self.picks(), clocks=True)
         start = time.perf_counter()
         longest, rounds = 0.0, 0
         for method in (True, False):
             base = self._again(base)
-            while trial := self._trial(base, method):
+            while trial := self._trial(base, method) or self._winners(base, method):
                 begin = time.perf_counter()
                 if rounds and begin - start + longest > seconds:
                     return
@@ -144,6 +145,17 @@ class Search:
                 (found if large else small)[key] = untried[0]
         return found or {k: n for k, n in small.items() if self._share(base, k) >= SMALL}
 
+    def _winners(self, base: Variant, method: bool) -> dict[str, str]:
+        """What was picked after one timing only, which may have been lucky."""
+        found = {
+            key: self.results[key].pick
+            for key, site in base.sites.items()
+            if site.method == method and key in self.results and self.results[key].pick != site.picked
+        }
+        found = {key: name for key, name in found.items() if (key, name) not in self.timed_twice}
+        self.timed_twice.update(found.items())
+        return found
+
     def _share(self, base: Variant, key: str) -> float:
         site = base.sites[key]
         known = self.results.get(key)
@@ -158,7 +170,7 @@ class Search:
             after = _spent(other, key, times[1])
             result = self.results.setdefault(key, Result(base.sites[key].picked))
             known = result.seconds.setdefault(base.sites[key].picked, before)
-            result.seconds[name] = known * after / before
+            result.seconds[name] = max(known * after / before, result.seconds.get(name, 0.0))
         for key, result in self.results.items():
             if key in self.sites:
                 result.pick = _best(self.sites[key], result)
