@@ -46,14 +46,11 @@ def compiler_with(flags: tuple[str, ...], folder: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Case:
-    """A model for a target: its package, which runs without sanitizers, and its name in the program."""
+    """A model for a target: its package, which runs without sanitizers, its name in the program, and the model's."""
 
     name: str
     package: ingot.Package
-
-    @property
-    def model(self) -> str:
-        return self.name.rsplit("_", 1)[0]
+    model: str
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +62,7 @@ def cases() -> list[Case]:
         for target in RUNNABLE:
             for name, small in SMALL.items():
                 label = f"{name}_{target}"
-                found.append(Case(label, ingot.compile(small.make(), name=label, target=target)))
+                found.append(Case(label, ingot.compile(small.make(), name=label, target=target), name))
     return found
 
 

@@ -28,7 +28,7 @@ from ingot.ir.index import show
 from ingot.ir.program import Program, Tensor
 from ingot.ir.show import show_program
 from ingot.ir.verify import verify
-from ingot.ir.work import direct_macs
+from ingot.ir.work import macs
 from ingot.kernels.choice import Choices
 from ingot.kernels.operands import rearrange
 from ingot.kernels.select import build
@@ -168,6 +168,7 @@ def schedule(
         _after("lower", program, trace)
     with stages("fuse"):
         fuse(program)
+        program.macs = macs(program)
         peel_borders(program)
         recognise(program)
         verify(program)
@@ -492,14 +493,14 @@ def _package(
         "kernels": kernels,
         "tuned": choices.changed,
         "winograd_error": program.winograd_error,
-        "macs": direct_macs(program),
+        "macs": program.macs,
         "model": {"producer": graph.producer_name or "", "opset": dict(graph.opset_imports)},
     }
     report = {"kernels": len(kernels), **sizes, "precision": precision, "tuned": len(choices.changed)}
     report = {
         "kernels": len(kernels),
         **sizes,
-        "precision": "f32",
+        "precision": precision,
         "winograd_error": program.winograd_error,
         "tuned": len(choices.changed),
     }

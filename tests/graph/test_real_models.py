@@ -20,7 +20,7 @@ NODES_AFTER = {
     "resnet20": 54,
     "ultraface": 125,
     "ultraface_raw": 110,
-    "yolox_nano": 367,
+    "yolox_nano": 370,
     "mnist": 9,
     "yunet": 115,
     "silero": 90,

@@ -39,6 +39,8 @@ DTYPES: dict[str, np.dtype] = {
     "bool": np.dtype(np.bool_),
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+COMPUTED = {dtype: name for name, dtype in DTYPES.items() if name != "bf16"}
+"""The types that operators compute in, by NumPy's."""
 
 
 def computed(dtype: str) -> str:

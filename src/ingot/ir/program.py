@@ -250,7 +250,8 @@ class Program:
     """operations in execution order; symbols are the run-time dimensions, in the order of the library's arguments.
 
     requires: pairs of sizes that the operations take to be equal; a run where some pair is not must not start.
-    winograd_error: the most that Winograd's transforms add to a convolution, relative to its largest output.
+    macs: multiply-adds of a run with every convolution summed directly over its padded input, None where a size is known
+    only at run time. winograd_error: the most that Winograd's transforms add to a convolution, relative to its largest output.
     """
 
     name: str
@@ -259,6 +260,7 @@ class Program:
     symbols: list[Var]
     operations: list[Operation]
     requires: list[tuple[Ix, Ix]] = field(default_factory=list)
+    macs: int | None = None
     winograd_error: float = 0.0
 
     def uses(self) -> dict[Tensor, list[Operation]]:

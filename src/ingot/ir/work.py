@@ -62,25 +62,10 @@ def work(operation: Operation, symbols: Mapping[str, int] = MappingProxyType({})
     return Work(macs, 2 * macs + others, moved)
 
 
-def direct_macs(program: Program) -> int | None:
-    """Multiply-adds of a run with each convolution summed directly, None where a size is known only at run time."""
-    made = {operation.output: operation for operation in program.operations}
-    total = 0
-    for operation in program.operations:
-        if isinstance(operation, WinogradOutput):
-            products = made[operation.products]
-            assert isinstance(products, Dense)
-            channels, taps = products.weight.shape[-2], operation.r**2
-            size = _value(product(operation.output.shape) * channels * taps, {})
-            spared = _parts(products, {})
-            if size is None or spared is None:
-                return None
-            total += size - spared[0]
-        parts = _parts(operation, {})
-        if parts is None:
-            return None
-        total += parts[0]
-    return total
+def macs(program: Program) -> int | None:
+    """Multiply-adds of a run as the program stands, None where a size is known only at run time."""
+    counts = [_parts(operation, {}) for operation in program.operations]
+    return None if None in counts else sum(parts[0] for parts in counts if parts is not None)
 
 
 def picoseconds(operation: Operation) -> Ix:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ingot.errors import IngotError
 from ingot.ir.index import Ix, IxLike, Var, ix, less, maximum, minimum, nonnegative, product, var
-from ingot.ir.nodes import NAMES, Cast, Const, Index, Op, Read, Select, Value, as_index
+from ingot.ir.nodes import COMPUTED, Cast, Const, Index, Op, Read, Select, Value, as_index
 from ingot.ir.program import Fill, Map, Operation, Program, Tensor
 
 MAX_RANK = 16
@@ -130,7 +130,7 @@ class Context:
     def constant(self, data: np.ndarray, name: str | None = None) -> Operand:
         """An operand of known elements."""
         data = np.asarray(data)
-        if data.dtype not in NAMES:
+        if data.dtype not in COMPUTED:
             raise IngotError(
                 "unsupported",
                 f"constants of dtype {data.dtype}",
@@ -143,7 +143,7 @@ class Context:
             for i, v in np.ndenumerate(data):
                 known[i] = ix(int(v))
         shape = tuple(ix(d) for d in data.shape)
-        return Operand(name or self.unique("c"), NAMES[data.dtype], shape, None, data, known)
+        return Operand(name or self.unique("c"), COMPUTED[data.dtype], shape, None, data, known)
 
     def place(self, operand: Operand) -> Tensor:
         """The tensor an operand lies in, made now if it is a constant or a vector of known integers."""

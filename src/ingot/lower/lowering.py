@@ -10,7 +10,7 @@ import onnx_ir as onnxir
 
 from ingot.errors import IngotError
 from ingot.ir.index import Ix, Var, ix, symbol
-from ingot.ir.nodes import NAMES
+from ingot.ir.nodes import COMPUTED
 from ingot.ir.program import Map, Program, Tensor, identity
 from ingot.lower import contraction, control, elementwise, movement, recurrent, reduction, shapes
 from ingot.lower.context import Context, Node, Operand
@@ -108,7 +108,7 @@ class _Lowering:
 
     def dtype(self, value: onnxir.Value) -> str:
         try:
-            return NAMES[value.dtype.numpy()]  # type: ignore[union-attr]
+            return COMPUTED[value.dtype.numpy()]  # type: ignore[union-attr]
         except (KeyError, TypeError, AttributeError):
             kind = getattr(value.dtype, "name", "no tensor")
             self.refuse(Gap(str(value.name), "", "", f"dtype {kind}", "cast to a supported dtype"))
