@@ -376,7 +376,8 @@ def test_a_profile_lists_every_kernel_and_sums_to_the_run() -> None:
     assert all(k.nodes and k.flops is not None and k.bytes for k in found.kernels)
     direct = 17 * 17 * 64 * 27 + 17 * 17 * 64 * 9 + 64 * 10
     assert package.manifest["macs"] == direct
-    assert 2 * direct <= sum(k.flops or 0 for k in found.kernels) < 3 * direct
+    without_padding = direct - (51 * 51 - 49 * 49) * 64 * 3
+    assert 2 * without_padding <= sum(k.flops or 0 for k in found.kernels) < 3 * direct
     json.dumps(found.to_dict())
 
 

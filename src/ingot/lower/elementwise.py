@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ingot.ir.nodes import DTYPES, NAMES, Const, Op, Select, Value
+from ingot.ir.nodes import COMPUTED, DTYPES, Const, Op, Select, Value
 from ingot.ir.ops import OPS
 from ingot.lower.context import Context, Node, Operand, cast
 from ingot.lower.registry import lowers
@@ -328,6 +328,6 @@ def dtype_name(number: int, node: Node) -> str:
     import onnx_ir
 
     try:
-        return NAMES[onnx_ir.DataType(number).numpy()]
+        return COMPUTED[onnx_ir.DataType(number).numpy()]
     except KeyError:
         raise node.unsupported(f"dtype {onnx_ir.DataType(number).name}") from None
