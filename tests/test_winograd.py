@@ -48,7 +48,8 @@ def convolved(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def test_the_matrices_convolve(m: int, r: int) -> None:
     at, g, bt = (np.array(matrix) for matrix in matrices(m, r))
     data, taps = np.arange(m + r - 1.0) * 3 % 7 - 3, np.arange(r) * 5 % 4 - 1.5
-    assert np.allclose(at @ ((g @ taps) * (bt @ data)), np.convolve(data, taps[::-1], "valid"), atol=1e-12)
+    found = at @ ((g @ taps) * (bt @ data))
+    assert_close(found, np.convolve(data, taps[::-1], "valid"), CLOSE, reduction=(m + r - 1) ** 2)
 
 
 @forms
@@ -61,7 +62,7 @@ def test_weights_are_rounded_once(m: int, r: int) -> None:
 
 @forms
 def test_the_error_is_within_the_table(m: int, r: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The largest of 20 random inputs; the table is at most twice that, so that it tells something."""
+    """The largest of 20 random inputs; the table is at most two and a half times that, so that it tells something."""
     monkeypatch.setattr("ingot.kernels.use_winograd.ERRORS", {(m, r): ERRORS[m, r]})
     model, weight = layer(r)
     package = ingot.compile(model, winograd_error=1.0)

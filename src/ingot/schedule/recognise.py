@@ -17,8 +17,7 @@ ROUNDING = 1e-6
 def recognise(program: Program) -> None:
     """Mutates the program."""
     for operation in program.operations:
-        for name, value in operation.values().items():
-            setattr(operation, name, rewrite_formulas(value))
+        operation.transform(rewrite_formulas)
 
 
 def rewrite_formulas(value: Value) -> Value:
