@@ -8,6 +8,7 @@ CODES: dict[str, str] = {
     "compiler-not-found": "no usable C compiler",
     "external-data-missing": "a file of external weights is missing or too short",
     "external-data-outside": "a file of external weights lies outside the model's folder",
+    "index-range": "an index that the model computes or is given is outside the tensor, found while running",
     "input-dtype": "an input array has the wrong dtype",
     "input-name": "an unknown or missing input name",
     "input-rank": "an input array has the wrong number of dimensions",

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from ingot.compiler import schedule
+from ingot.errors import IngotError
 from ingot.frontends import load_model
 from ingot.graph.pipeline import RULES, optimize
 from ingot.ir.index import evaluate
@@ -81,6 +82,8 @@ def _interpret(
                 for a in built.arguments
             ]
             interpret(built.kernel, arguments, symbols)
+            if operation.demand and not buffer(operation.output)[0]:
+                raise IngotError("index-range", operation.demand)
     return [buffer(t).reshape([evaluate(d, symbols) for d in t.shape]) for t in program.outputs]
 
 

@@ -175,10 +175,14 @@ def _call(
     if kernel.wave is not None:
         sizes = f"{printer.index(kernel.tasks)}, {printer.index(kernel.wave)}, {grain}"
         call = f"ingot_parallel_waves(f->threads, {name}, p, s, {sizes})"
-    line = f"{{ void *const p[] = {{{', '.join(pointers)}}}; {call}; }}"
     most = kernel.tasks if kernel.wave is None else kernel.wave
     if isinstance(grain, int) and most.is_const and most.value <= grain:
-        line = f"{{ void *const p[] = {{{', '.join(pointers)}}}; {name}(p, s, 0, {kernel.tasks.value}); }}"
+        call = f"{name}(p, s, 0, {kernel.tasks.value})"
+    if step.operation.demand:
+        made = _pointer(step.operation.output, weights, plan, program, printer)
+        stop = f"ingot_stop(INGOT_E_INDEX, {c_string(step.operation.demand)})"
+        call += f"; if (!*(const uint8_t *){made}) return {stop}"
+    line = f"{{ void *const p[] = {{{', '.join(pointers)}}}; {call}; }}"
     for tensor, wanted in step.operation.guard:
         test = f"*(const uint8_t *){_pointer(tensor.root()[0], weights, plan, program, printer)}"
         line = f"if ({'' if wanted else '!'}{test}) {line}"

@@ -58,13 +58,15 @@ class Tensor:
 @dataclass(eq=False)
 class Operation:
     """What all operations share. nodes: names of the ONNX nodes it came from. guard: run only if this bool tensor's
-    one element has this value."""
+    one element has this value. demand: where given, the output is one bool that must come out true; where it is false,
+    an index read at run time is out of range, and the run ends with this text as its error."""
 
     output: Tensor
     axes: tuple[Var, ...]
     finish: Value
     nodes: tuple[str, ...] = field(default=(), kw_only=True)
     guard: tuple[tuple[Tensor, bool], ...] = field(default=(), kw_only=True)
+    demand: str = field(default="", kw_only=True)
 
     def values(self) -> dict[str, Value]:
         """The expressions in it, by field name."""

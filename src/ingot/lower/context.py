@@ -10,9 +10,21 @@ from typing import Any
 import numpy as np
 
 from ingot.errors import IngotError
-from ingot.ir.index import Ix, IxLike, Var, ix, less, maximum, minimum, nonnegative, product, var
-from ingot.ir.nodes import COMPUTED, Cast, Const, Index, Op, Read, Select, Value, as_index
-from ingot.ir.program import Fill, Map, Operation, Program, Tensor
+from ingot.ir.index import (
+    Ix,
+    IxLike,
+    Var,
+    ix,
+    less,
+    maximum,
+    minimum,
+    nonnegative,
+    product,
+    substitute,
+    var,
+)
+from ingot.ir.nodes import COMPUTED, Acc, Cast, Const, Index, Op, Read, Select, Value, as_index
+from ingot.ir.program import Fill, Map, Operation, Program, Reduce, Tensor
 
 MAX_RANK = 16
 MAX_ELEMENTS = 2**33
@@ -232,6 +244,48 @@ class Context:
             self._padded[key] = self.wrap(whole)
         return self._padded[key]
 
+    def demand(self, shape: Sequence[IxLike], test: Callable[[tuple[Var, ...]], Value], text: str) -> None:
+        """End the run with error index-range unless the test holds at every index of a shape. text: what is wrong."""
+        over = self.axes(shape)
+        flag, value = self.tensor("bool", ()), test(over)
+        if isinstance(value, Const) and value.value:
+            return
+        made = Reduce(flag, (), Acc("bool"), "and", over, value) if over else Map(flag, (), value)
+        made.demand = f"{self.node.operator} {self.node.name}: {text}"
+        self.add(made)
+
+    def check_indices(self, indices: Operand, dims: Sequence[Ix], low: int | None = None) -> None:
+        """End the run, or here the compilation, with an error where an index is outside [low, dim), from -dim without low.
+
+        dims: of one dimension, or of several, which the last axis of `indices` then counts.
+        """
+        if not dims:
+            return
+        if indices.data is not None and all(d.is_const for d in dims):
+            tops = np.array([d.value for d in dims])
+            wrong = (indices.data >= tops) | (indices.data < (-tops if low is None else low))
+            if wrong.any():
+                at = np.unravel_index(int(wrong.argmax()), wrong.shape)
+                dim = tops[at[-1]] if len(dims) > 1 else tops[0]
+                raise IngotError(
+                    "model-invalid",
+                    f"{self.node.operator}: the index {indices.data[at]} is outside a dimension of {dim}",
+                    where=self.node.name,
+                    remedy="repair the model",
+                )
+            return
+        several = len(dims) > 1
+
+        def inside(axes: tuple[Var, ...]) -> Value:
+            tests = []
+            for k, dim in enumerate(dims):
+                at = self.read(indices, [*axes, k] if several else axes)
+                tests.append(_inside(at, ix(low) if low is not None else -dim, dim))
+            return all_of(tests)
+
+        sizes = f"dimensions of {', '.join(map(str, dims))}" if several else f"a dimension of {dims[0]}"
+        self.demand(indices.shape[:-1] if several else indices.shape, inside, f"an index is outside {sizes}")
+
     def concat(self, operands: Sequence[Operand], axis: int) -> Operand:
         """Operands one after the other along an axis, each written into a region of the whole."""
         total = sum((o.shape[axis] for o in operands), ix(0))
@@ -353,6 +407,29 @@ def unravel_from(index: Sequence[IxLike], shape: Sequence[Ix], to: Sequence[Ix])
         at = ravel([index[g] for g in gi], [shape[g] for g in gi])
         result += unravel(at, [to[g] for g in gj])
     return tuple(result)
+
+
+def all_of(tests: Sequence[Value]) -> Value:
+    """Whether every one of some bools holds."""
+    left = [t for t in tests if not (isinstance(t, Const) and t.value)]
+    total: Value = left[0] if left else Const(True, "bool")
+    for test in left[1:]:
+        total = Op("and", (total, test), "bool")
+    return total
+
+
+def _inside(value: Value, low: Ix, high: Ix) -> Value:
+    """Whether low <= value < high, a literal where that is known, be it that symbols are 0."""
+    if isinstance(value, Const):
+        value = Index(ix(int(value.value)))
+    if isinstance(value, Cast) and isinstance(value.value, Index):
+        value = value.value
+    if isinstance(value, Index):
+        from_zero = {v: ix(v) - 1 for v in high.variables() if v.extent is None}
+        if nonnegative(value.index - low) and less(value.index, substitute(high, from_zero)):
+            return Const(True, "bool")
+    wide = cast(value, "i64")
+    return Op("and", (Op("ge", (wide, Index(low)), "bool"), Op("lt", (wide, Index(high)), "bool")), "bool")
 
 
 def wrap_index(value: Value, dim: Ix) -> Ix:

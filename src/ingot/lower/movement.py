@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ingot.errors import IngotError
 from ingot.ir.index import Ix, IxLike, ix, maximum, minimum, product
 from ingot.ir.nodes import DTYPES, Const, Index, Op, Select, Value, as_index
 from ingot.lower.context import Context, Node, Operand, cast, wrap_index
@@ -253,27 +252,13 @@ def gather(ctx: Context, node: Node) -> Operand:
     axis = axis_of(node, x.rank)
     shape = [*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]]
     exact = _in_range(indices.data, x.shape[axis])
-    _check_indices(node, indices.data, x.shape[axis])
+    ctx.check_indices(indices, x.shape[axis : axis + 1])
 
     def at(axes: Sequence[Ix]) -> Ix:
         value = ctx.read(indices, axes[axis : axis + indices.rank])
         return as_index(value) if exact else wrap_index(value, x.shape[axis])
 
     return ctx.view(x, shape, lambda *axes: [*axes[:axis], at(axes), *axes[axis + indices.rank :]])
-
-
-def _check_indices(node: Node, data: np.ndarray | None, dim: Ix) -> None:
-    """Raises IngotError model-invalid where a constant index lies outside a known dimension."""
-    if data is None or not dim.is_const or data.size == 0:
-        return
-    low, high = int(data.min()), int(data.max())
-    if low < -dim.value or high >= dim.value:
-        raise IngotError(
-            "model-invalid",
-            f"{node.operator}: the index {low if low < -dim.value else high} is outside a dimension of {dim.value}",
-            where=node.name,
-            remedy="repair the model",
-        )
 
 
 def _in_range(data: np.ndarray | None, dim: Ix) -> bool:
@@ -284,6 +269,7 @@ def _in_range(data: np.ndarray | None, dim: Ix) -> bool:
 def gather_elements(ctx: Context, node: Node) -> Operand:
     x, indices = node.input(0), node.input(1)
     axis = axis_of(node, x.rank)
+    ctx.check_indices(indices, x.shape[axis : axis + 1])
 
     def source(*axes: Ix) -> list[Ix]:
         found = list(axes)
@@ -300,6 +286,7 @@ def gather_nd(ctx: Context, node: Node) -> Operand:
     depth = indices.shape[-1].value
     shape = [*indices.shape[:-1], *x.shape[batch + depth :]]
     n = indices.rank - 1
+    ctx.check_indices(indices, x.shape[batch : batch + depth])
 
     def source(*axes: Ix) -> list[Ix]:
         picked = [wrap_index(ctx.read(indices, [*axes[:n], k]), x.shape[batch + k]) for k in range(depth)]

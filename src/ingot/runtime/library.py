@@ -12,7 +12,7 @@ from ingot.errors import IngotError
 MAX_RANK = 8
 
 OK, ARGUMENT, MEMORY, FILE, WEIGHTS, ABI, TARGET = 0, -1, -2, -3, -4, -5, -6
-DTYPE, RANK, SHAPE, CAPACITY, BUSY, UNBOUND, OVERFLOW = -7, -8, -9, -10, -11, -12, -13
+DTYPE, RANK, SHAPE, CAPACITY, BUSY, UNBOUND, OVERFLOW, INDEX = -7, -8, -9, -10, -11, -12, -13, -14
 
 _CODES = {
     MEMORY: "memory-exhausted",
@@ -24,8 +24,10 @@ _CODES = {
     RANK: "input-rank",
     SHAPE: "input-shape",
     OVERFLOW: "memory-exhausted",
+    INDEX: "index-range",
 }
 _REMEDIES = {
+    "index-range": "check the inputs that the index comes from",
     "memory-exhausted": "use smaller inputs or free memory",
     "package-damaged": "compile the model again",
     "package-format": "compile the model again with this version of ingot",

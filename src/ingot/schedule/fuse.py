@@ -47,7 +47,7 @@ def eliminate_dead(program: Program) -> int:
     live: set[Tensor] = {t.root()[0] for t in program.outputs}
     kept: list[Operation] = []
     for operation in reversed(program.operations):
-        if any(t.root()[0] in live for t in operation.writes()):
+        if operation.demand or any(t.root()[0] in live for t in operation.writes()):
             kept.append(operation)
             live |= {t.root()[0] for t in operation.inputs()}
     dropped = len(program.operations) - len(kept)

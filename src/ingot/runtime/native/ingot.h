@@ -163,6 +163,8 @@ int32_t ingot_bound_output_info(ingot_context *context, int32_t index, ingot_ten
  * output the shapes of all outputs are filled. */
 int32_t ingot_run(ingot_context *context, const ingot_tensor *inputs, ingot_tensor *outputs);
 
+/* A run that ends with INGOT_E_INDEX or INGOT_E_VALUE may have written part of the outputs. */
+
 /* Runs with the shapes of the last successful ingot_bind or ingot_run and checks nothing else: each pointer must have
  * the room that these shapes need. */
 int32_t ingot_run_fast(ingot_context *context, void *const *inputs, void *const *outputs);

@@ -62,6 +62,9 @@ struct ingot_desc {
     void (*bound_symbols)(int64_t *symbols);
 };
 
+/* For run: gives back `status`, after `reason`, a string literal, is kept for the message of the call that runs. */
+int32_t ingot_stop(int32_t status, const char *reason);
+
 /* Calls kernel(p, s, begin, end) on disjoint ranges that cover [0, tasks), on up to `threads` threads of the process's
  * pool, the caller among them; a range has at least `grain` tasks, but for a remainder. threads == 1, tasks <= grain
  * or a pool at work for another context: kernel(p, s, 0, tasks) on the caller. Returns when all tasks are done. */

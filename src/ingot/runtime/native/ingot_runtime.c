@@ -609,14 +609,23 @@ API int32_t ingot_bound_output_info(ingot_context *context, int32_t index, ingot
     return context_leave(context, status);
 }
 
+static _Thread_local const char *stop_reason;
+
+API int32_t ingot_stop(int32_t status, const char *reason) {
+    stop_reason = reason;
+    return status;
+}
+
 static int32_t run_bound(ingot_context *context, void *const *inputs, void *const *outputs) {
     const ingot_desc *desc = context->model->desc;
     for (int32_t i = 0; i < desc->symbol_count; i++) context->live[i] = context->bound[i];
     const ingot_frame frame = {context->arena, context->model->weights, inputs, outputs, context->live,
                                context->threads};
+    stop_reason = NULL;
     const int32_t status = desc->run(&frame);
     if (status != INGOT_OK)
-        return fail(status, "%s stopped while running: %s", desc->name, ingot_status_name(status));
+        return fail(status, "%s stopped while running: %s", desc->name,
+                    stop_reason ? stop_reason : ingot_status_name(status));
     if (desc->bound_symbols) desc->output_dims(context->live, context->output_dims);
     return INGOT_OK;
 }
