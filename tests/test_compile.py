@@ -613,3 +613,15 @@ def test_results_do_not_depend_on_earlier_runs(package: ingot.Package) -> None:
     alone: list[Array] = [session.run(None, {"x": rows[i : i + 1]})[0] for i in range(9)]
     session.run(None, {"x": np.full((20, 8), np.nan, np.float32)})
     assert np.concatenate(alone).tobytes() == session.run(None, {"x": rows})[0].tobytes()
+
+
+def test_what_the_model_says_of_itself_is_what_onnx_runtime_says() -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = parse("net (float[2] x) => (float[2] y) { y = Relu(x) }")
+    model.producer_name, model.domain, model.model_version = "maker", "org.example", 7
+    model.doc_string, model.graph.doc_string = "a model", "a graph"
+    onnx.helper.set_model_props(model, {"names": "{0: 'cat'}", "stride": "32"})
+    wanted = onnxruntime.InferenceSession(model.SerializeToString()).get_modelmeta()
+    meta = ingot.load(ingot.compile(model)).get_modelmeta()
+    for field, value in vars(meta).items():
+        assert value == getattr(wanted, field), field

@@ -23,6 +23,7 @@ from ingot.emit.header import identifiers, render_header
 from ingot.errors import IngotError
 from ingot.runtime import DTYPES, Port, Session, load
 from ingot.runtime.library import Library
+from ingot.runtime.modelmeta import ModelMeta
 from ingot.runtime.sources import NATIVE, native_text
 from ingot.toolchain import compile_objects, find_compiler, link_shared
 from ingot.version import __version__
@@ -331,6 +332,66 @@ def test_a_binding_of_sizes_known_only_while_running(built: Path) -> None:
         assert binding.run()[0].tobytes() == session.run(None, {"x": x})[0].tobytes()
 
 
+def test_a_binding_writes_to_given_arrays(built: Path) -> None:
+    session, x, y = load(built / "scale.ingot"), rows(3), np.empty((3, 4), np.float32)
+    binding = session.bind({"x": x}, {"y": y})
+    assert binding.run()[0] is y
+    np.testing.assert_array_equal(y, scaled(x))
+    read_only = np.empty((3, 4), np.float32)
+    read_only.flags.writeable = False
+    for wrong in (np.empty((3, 4)), np.empty((4, 3), np.float32), y[::-1], read_only, [[0.0] * 4] * 3):
+        with pytest.raises(IngotError) as caught:
+            session.bind({"x": x}, {"y": wrong})
+        assert caught.value.code == "output-array"
+    with pytest.raises(IngotError) as caught:
+        session.bind({"x": x}, {"z": y})
+    assert caught.value.code == "output-name"
+
+
+def test_inputs_and_outputs_are_bound_one_by_one(built: Path) -> None:
+    session = load(built / "spread.ingot")
+    x, steps, y = np.ones(5, np.float32), np.array(2), np.empty(5, np.float32)
+    bound = session.io_binding()
+    bound.bind_cpu_input("x", x)
+    bound.bind_cpu_input("steps", steps)
+    bound.bind_output("total")
+    bound.bind_output("y", "cpu", array=y)
+    assert bound.get_outputs() == []
+    session.run_with_iobinding(bound)
+    wanted = session.run(["total", "y"], {"x": x, "steps": steps})
+    for got in (bound.get_outputs(), bound.copy_outputs_to_cpu()):
+        assert [a.tobytes() for a in got] == [a.tobytes() for a in wanted]
+    assert bound.get_outputs()[1] is y
+    assert bound.copy_outputs_to_cpu()[1] is not y
+    x *= 3
+    session.run_with_iobinding(bound)
+    assert y.tobytes() == session.run(["y"], {"x": x, "steps": steps})[0].tobytes()
+    bound.bind_cpu_input("x", x[:2])
+    bound.clear_binding_outputs()
+    bound.bind_output("y")
+    session.run_with_iobinding(bound)
+    assert [a.shape for a in bound.get_outputs()] == [(2,)]
+    bound.bind_output("z")
+    with pytest.raises(IngotError) as caught:
+        session.run_with_iobinding(bound)
+    assert caught.value.code == "output-name"
+    bound.clear_binding_outputs()
+    bound.clear_binding_inputs()
+    with pytest.raises(IngotError) as caught:
+        session.run_with_iobinding(bound)
+    assert caught.value.code == "input-name"
+    with pytest.raises(IngotError) as caught:
+        bound.bind_output("y", "cuda")
+    assert caught.value.code == "option-invalid"
+
+
+def test_bindings_made_again_and_again_share_a_context(built: Path) -> None:
+    session = load(built / "scale.ingot")
+    for _ in range(5):
+        session.bind({"x": rows(2)}).run()
+    assert len(session._idle) == 1
+
+
 def test_the_header_has_the_version_of_the_package() -> None:
     parts = __version__.split(".")
     number = int(parts[0]) * 10000 + int(parts[1]) * 100 + int(parts[2])
@@ -346,6 +407,8 @@ def test_what_a_session_tells(built: Path) -> None:
     assert [p.name for p in session.get_outputs()] == ["y", "total"]
     assert session.symbols == ("n",)
     assert session.threads == 2
+    assert session.get_providers() == ["CPUExecutionProvider"]
+    assert session.get_modelmeta() == ModelMeta()
 
 
 def test_outputs_are_chosen_by_name(built: Path) -> None:
@@ -357,6 +420,7 @@ def test_outputs_are_chosen_by_name(built: Path) -> None:
     (only,) = session.run(["total"], feeds)
     assert only == total
     assert [a.shape for a in session.run(["total", "y", "total"], feeds)] == [(), (5,), ()]
+    assert [a.shape for a in session.run([], feeds)] == [(5,), ()]
 
 
 def test_threads_do_not_change_results(built: Path) -> None:

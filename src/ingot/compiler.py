@@ -434,7 +434,16 @@ def _package(
         "tuned": choices.changed,
         "winograd_error": program.winograd_error,
         "macs": program.macs,
-        "model": {"producer": graph.producer_name or "", "opset": dict(graph.opset_imports)},
+        "model": {
+            "producer": graph.producer_name or "",
+            "opset": dict(graph.opset_imports),
+            "graph": graph.graph.name or "",
+            "domain": graph.domain or "",
+            "description": graph.doc_string or "",
+            "graph_description": graph.graph.doc_string or "",
+            "version": graph.model_version or 0,
+            "metadata": dict(graph.metadata_props),
+        },
     }
     report = {"kernels": len(kernels), **sizes, "precision": precision, "tuned": len(choices.changed)}
     report = {

@@ -27,6 +27,7 @@ CODES: dict[str, str] = {
     "model-too-large": "the model declares more elements than any real model has",
     "model-truncated": "the model file is cut short",
     "option-invalid": "an option or argument that makes no sense",
+    "output-array": "an array given for an output has the wrong dtype, shape or layout in memory",
     "output-exists": "the output folder holds something that is not a package",
     "output-name": "an unknown output name",
     "output-unwritable": "the output cannot be written there",

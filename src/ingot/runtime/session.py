@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ import numpy as np
 from ingot.errors import IngotError
 from ingot.runtime import library as c
 from ingot.runtime.manifest import damaged, read_manifest
+from ingot.runtime.modelmeta import ModelMeta, model_meta
 from ingot.runtime.ports import DTYPES, Port
 
 WEIGHTS_HEADER = 4096
@@ -67,6 +68,7 @@ class Session:
         path = folder / f"lib{manifest['name']}.so"
         digest = _check_files(folder, manifest, path)
         self._where = str(folder)
+        self._meta = model_meta(manifest)
         self._threads = threads
         self._inputs = _ports(manifest, "inputs", folder)
         self._outputs = _ports(manifest, "outputs", folder)
@@ -96,6 +98,14 @@ class Session:
     def get_outputs(self) -> list[Port]:
         return list(self._outputs)
 
+    def get_modelmeta(self) -> ModelMeta:
+        """What the model says of itself, as ONNX Runtime names it."""
+        return self._meta
+
+    def get_providers(self) -> list[str]:
+        """What ONNX Runtime calls the processor that runs the model."""
+        return ["CPUExecutionProvider"]
+
     @property
     def symbols(self) -> tuple[str, ...]:
         """The names of the sizes that may differ from run to run."""
@@ -106,17 +116,16 @@ class Session:
         """As given to `load`."""
         return self._threads
 
-    def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[np.ndarray[Any, Any]]:
-        """One inference: the outputs named, or all in order for None, as new arrays.
+    def run(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], run_options: Any = None
+    ) -> list[np.ndarray[Any, Any]]:
+        """One inference: the outputs named, or all in order where none is, as new arrays.
 
         feeds: an array for each input name, of exactly the input's dtype. An element type that NumPy lacks is passed as
-        unsigned integers of the same width. Raises IngotError input-name, input-dtype, input-rank, input-shape,
-        output-name, memory-exhausted, run-failed.
+        unsigned integers of the same width. run_options: those of ONNX Runtime have no meaning here. Raises IngotError
+        input-name, input-dtype, input-rank, input-shape, output-name, memory-exhausted, index-range, run-failed.
         """
-        try:
-            state = self._idle.pop()
-        except IndexError:
-            state = _State(len(self._inputs), len(self._outputs))
+        state = self._free_state()
         try:
             keep = self._match(state, feeds)
             if keep is None:
@@ -138,11 +147,31 @@ class Session:
             raise self._input_error("memory-exhausted", cause, "use smaller inputs") from error
         finally:
             self._idle.append(state)
-        return results if output_names is None else self._select(results, output_names)
+        return self._select(results, output_names) if output_names else results
 
-    def bind(self, feeds: Mapping[str, Any]) -> Binding:
-        """A run of these arrays, to be repeated without the cost of passing them. Raises as `run` does."""
-        return Binding(self, feeds)
+    def bind(
+        self, feeds: Mapping[str, Any], outputs: Mapping[str, np.ndarray[Any, Any]] | None = None
+    ) -> Binding:
+        """A run of these arrays, to be repeated without the cost of passing them.
+
+        outputs: arrays that the outputs named are written to. Raises as `run` does, and IngotError output-array.
+        """
+        return Binding(self, feeds, outputs or {})
+
+    def io_binding(self) -> IoBinding:
+        """An empty binding, with the calls of ONNX Runtime's that concern the processor."""
+        return IoBinding(self)
+
+    def run_with_iobinding(self, iobinding: IoBinding, run_options: Any = None) -> None:
+        """One inference of what is bound. Raises as `bind` and `run` do."""
+        iobinding._run()
+
+    def _free_state(self) -> _State:
+        """A context that no run uses."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _State(len(self._inputs), len(self._outputs))
 
     def _match(self, state: _State, feeds: Mapping[str, Any]) -> list[Any] | None:
         """The arrays, if they are as those of the last run and can be read where they are; None otherwise."""
@@ -285,6 +314,10 @@ class Session:
     def _select(
         self, results: list[np.ndarray[Any, Any]], names: Sequence[str]
     ) -> list[np.ndarray[Any, Any]]:
+        self._check_output_names(names)
+        return [results[self._output_index[name]] for name in names]
+
+    def _check_output_names(self, names: Iterable[str]) -> None:
         index = self._output_index
         if unknown := [name for name in names if name not in index]:
             raise IngotError(
@@ -293,7 +326,24 @@ class Session:
                 where=self._where,
                 remedy=f"the outputs are: {', '.join(index)}",
             )
-        return [results[index[name]] for name in names]
+
+    def _check_output(
+        self, port: Port, array: np.ndarray[Any, Any], shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> np.ndarray[Any, Any]:
+        """`array`, if the output can be written to it."""
+        cause = ""
+        if not isinstance(array, np.ndarray) or array.dtype != dtype:
+            cause = f"is {getattr(array, 'dtype', type(array).__name__)} instead of {dtype}"
+        elif array.shape != shape:
+            cause = f"has the shape {_show(array.shape)} instead of {_show(shape)}"
+        elif not (array.flags.c_contiguous and array.flags.writeable and array.flags.aligned):
+            cause = "is not dense, aligned and writable"
+        if cause:
+            remedy = f"give np.empty({shape}, {dtype.name!r})"
+            raise IngotError(
+                "output-array", f"output {port.name!r} {cause}", where=self._where, remedy=remedy
+            )
+        return array
 
     def _check_ports(self, ports: list[Port], kind: str) -> list[tuple[int, ...]]:
         """The dimensions of the library's inputs or outputs, which must be the manifest's."""
@@ -316,26 +366,34 @@ class Session:
 class Binding:
     """Arrays that stay where they are: each run reads what the inputs then hold and overwrites the outputs.
 
-    inputs: by name, those given, or a copy of one that is not dense. outputs: in the model's order. It has a context of its
-    own; threads that run at the same time need a binding each.
+    inputs: by name, those given, or a copy of one that is not dense. outputs: in the model's order, those given and new ones.
+    It has a context of its own; threads that run at the same time need a binding each.
     """
 
-    def __init__(self, session: Session, feeds: Mapping[str, Any]) -> None:
-        state = _State(len(session._inputs), len(session._outputs))
+    def __init__(
+        self, session: Session, feeds: Mapping[str, Any], outputs: Mapping[str, np.ndarray[Any, Any]]
+    ) -> None:
+        state = session._free_state()
+        weakref.finalize(self, session._idle.append, state)
         arrays = session._take(state, feeds)
         self.inputs = dict(zip(session._input_index, arrays, strict=True))
-        self.outputs = [np.empty(shape, dtype) for _, shape, dtype in state.made]
+        session._check_output_names(outputs)
+        self.outputs = [
+            session._check_output(port, outputs[port.name], shape, dtype)
+            if port.name in outputs
+            else np.empty(shape, dtype)
+            for port, (_, shape, dtype) in zip(session._outputs, state.made, strict=True)
+        ]
         for i, array in enumerate(self.outputs):
             state.outputs[i] = _address(_from_buffer(array))
         self._session, self._state = session, state
         self._call = session._library.run_fast
         self._arguments = state.context, state.input_table, state.output_table
-        weakref.finalize(self, session._idle.append, state)
 
     def run(self) -> list[np.ndarray[Any, Any]]:
         """One inference: `outputs`, cut to the sizes reached where those are known only while running.
 
-        Raises IngotError run-failed.
+        Raises IngotError index-range, run-failed.
         """
         status = self._call(*self._arguments)
         if status:
@@ -343,6 +401,53 @@ class Binding:
         if self._session._sizes_vary:
             return [self._session._cut(self._state, i, array) for i, array in enumerate(self.outputs)]
         return self.outputs
+
+
+class IoBinding:
+    """Inputs and outputs of a session, bound one by one, under the names of ONNX Runtime's `IOBinding`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._feeds: dict[str, Any] = {}
+        self._wanted: dict[str, np.ndarray[Any, Any] | None] = {}
+        self._binding: Binding | None = None
+        self._results: list[np.ndarray[Any, Any]] = []
+
+    def bind_cpu_input(self, name: str, arr_on_cpu: np.ndarray[Any, Any]) -> None:
+        """Each run reads what the array then holds, or, of one that is not dense, what it holds now."""
+        self._feeds[name] = arr_on_cpu
+        self._binding = None
+
+    def bind_output(
+        self, name: str, device_type: str = "cpu", device_id: int = 0, *, array: Any = None
+    ) -> None:
+        """Asks for an output, written to `array`, or, without one, to an array made at the first run and kept."""
+        if device_type != "cpu" or device_id:
+            cause = f"there is no device {device_type}:{device_id}"
+            raise IngotError("option-invalid", cause, where="bind_output", remedy="use cpu")
+        self._wanted[name] = array
+        self._binding = None
+
+    def clear_binding_inputs(self) -> None:
+        self._feeds, self._binding = {}, None
+
+    def clear_binding_outputs(self) -> None:
+        self._wanted, self._binding = {}, None
+
+    def copy_outputs_to_cpu(self) -> list[np.ndarray[Any, Any]]:
+        """Copies of the outputs of the last run, in the order in which they were bound."""
+        return [array.copy() for array in self.get_outputs()]
+
+    def get_outputs(self) -> list[np.ndarray[Any, Any]]:
+        """The outputs of the last run, in the order in which they were bound, where they lie."""
+        return self._session._select(self._results, list(self._wanted)) if self._results else []
+
+    def _run(self) -> None:
+        if self._binding is None:
+            given = {name: array for name, array in self._wanted.items() if array is not None}
+            self._session._check_output_names(self._wanted)
+            self._binding = self._session.bind(self._feeds, given)
+        self._results = self._binding.run()
 
 
 def _release(library: c.Library, model: ctypes.c_void_p, idle: list[_State]) -> None:
