@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 import ingot
 from ingot import cli, debug, errors, target
 from ingot.graph.pipeline import RULES
@@ -245,6 +247,17 @@ def operators() -> str:
         "## src/ingot/lower/shapes.py",
         prose(shapes.__doc__),
         ", ".join(map(code, sorted(shapes._HANDLERS))),
+    ]
+    bodies = {
+        f"{schema.domain}.{schema.name}" if schema.domain else schema.name
+        for schema in onnx.defs.get_all_schemas()
+        if (schema.domain, schema.name) not in REGISTRY
+        and (schema.has_function or schema.has_context_dependent_function)
+    }
+    parts += [
+        "## src/ingot/graph/rules/expand_operators.py",
+        "These have a body of other operators in ONNX's definition, which takes their place; they work where that body does.",
+        ", ".join(map(code, sorted(bodies))),
     ]
     return page("Operators", "src/ingot/lower", *parts)
 

@@ -34,6 +34,7 @@ from ingot.kernels.operands import rearrange
 from ingot.kernels.select import build
 from ingot.kernels.use_winograd import DEFAULT_ERROR, use_winograd
 from ingot.lower import lowering
+from ingot.lower.registry import REGISTRY
 from ingot.runtime.ports import Port
 from ingot.runtime.sources import native_text
 from ingot.schedule import layout
@@ -118,7 +119,7 @@ def compile(
         label = label_of(model, graph, name)
         before = sum(1 for _ in graph.graph.all_nodes())
     with stages("optimise graph"):
-        optimize(graph)
+        optimize(graph, keep=REGISTRY)
         after = sum(1 for _ in graph.graph.all_nodes())
         stages.trace.model("optimised", graph)
     tuned: dict[str, float] = {}
@@ -224,7 +225,7 @@ def check(
     """Everything in a model that cannot be compiled, at once. Raises IngotError only where it cannot be read."""
     resolve(target)
     graph = load_model(model)
-    optimize(graph)
+    optimize(graph, keep=REGISTRY)
     return lowering.check(graph)
 
 

@@ -19,6 +19,7 @@ from ingot.ir.nodes import DTYPES
 from ingot.ir.program import Operation, Program, Tensor
 from ingot.ir.verify import verify_kernel
 from ingot.kernels.builder import SPARE, Built, Packed
+from ingot.lower.registry import REGISTRY
 from ingot.schedule.layout import Layout
 from ingot.target import resolve
 from ingot.testing import Array, Feed
@@ -39,7 +40,8 @@ def interpret_model(
     and a read of what nobody wrote shows. Raises IngotError as `ingot.compile` does.
     """
     graph = load_model(model, shapes)
-    optimize(graph, () if optimise else RULES.keys() - {"inline_functions", "lift_constants"})
+    needed = {"inline_functions", "lift_constants", "infer_shapes", "expand_operators"}
+    optimize(graph, () if optimise else RULES.keys() - needed, keep=REGISTRY)
     program, layouts, scheduled = schedule(graph, "model", resolve(target, precision), precision=precision)
     steps = [(step.operation, step.built) for step in scheduled]
     for _, built in steps:

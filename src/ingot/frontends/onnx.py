@@ -46,7 +46,7 @@ def load_model(model: ModelLike, shapes: Mapping[str, Sequence[int | str]] | Non
             remedy="give one of these",
         )
     _drop_constant_inputs(loaded)
-    _separate_names(loaded)
+    separate_names(loaded)
     name_symbols(loaded)
     apply_shapes(loaded, shapes or {})
     return loaded
@@ -273,7 +273,7 @@ def _drop_constant_inputs(model: ir.Model) -> None:
     model.ir_version = max(model.ir_version, 4)
 
 
-def _separate_names(model: ir.Model) -> None:
+def separate_names(model: ir.Model) -> None:
     """Rename values of subgraphs whose name another graph uses too, so that code may move between graphs."""
     graphs = list(model.graphs())
     if len(graphs) == 1:

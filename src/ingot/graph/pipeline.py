@@ -16,6 +16,7 @@ from ingot.graph.rules import (
     eliminate_dropout,
     eliminate_identity,
     eliminate_no_op,
+    expand_operators,
     fold_constants,
     fold_if,
     fold_reshape_targets,
@@ -42,6 +43,7 @@ RULES: dict[str, Rule] = {
     "eliminate_dropout": eliminate_dropout.apply,
     "eliminate_dead_code": eliminate_dead_code.apply,
     "infer_shapes": infer_shapes.apply,
+    "expand_operators": expand_operators.apply,
     "fold_shapes": fold_shapes.apply,
     "fold_reshape_targets": fold_reshape_targets.apply,
     "fold_constants": fold_constants.apply,
@@ -75,24 +77,27 @@ def optimize(
     model: ir.Model,
     disable: Collection[str] = (),
     on_pass: Callable[[PassReport], None] | None = None,
+    keep: expand_operators.Operators | None = None,
 ) -> list[PassReport]:
     """Apply `RULES` to `model` in place, in order, again and again until none fires.
 
     model: as `load_model` gives it: names distinct over all graphs, nodes in topological order. Its inputs, outputs
     and meaning stay as they are. disable: names of rules to leave out. on_pass: called after each application with
-    what that application did; an exception from it ends the work between two rules.
+    what that application did; an exception from it ends the work between two rules. keep: operators that are not replaced
+    by the bodies that ONNX gives for them; None keeps all.
     Returns one report a rule, in the order of the list, over all rounds.
     Raises IngotError rule-unknown, and internal when a rule fails, which leaves the model half rewritten.
     """
     check_names(disable)
     totals = {name: PassReport(name) for name in RULES if name not in disable}
+    changed: set[str] = set()
     for round_number in range(MAX_ROUNDS):
-        changed: set[str] = set()
+        expanded, changed = "expand_operators" in changed, set()
         for name, total in totals.items():
-            if name == "infer_shapes" and not _worth_inferring(model, round_number):
+            if name == "infer_shapes" and not (expanded or _worth_inferring(model, round_number)):
                 continue
             start = time.perf_counter()
-            fired = _apply(name, model)
+            fired = _apply(name, model, keep)
             report = PassReport(name, fired, time.perf_counter() - start)
             total.fired += fired
             total.seconds += report.seconds
@@ -105,9 +110,11 @@ def optimize(
     return list(totals.values())
 
 
-def _apply(name: str, model: ir.Model) -> int:
+def _apply(name: str, model: ir.Model, keep: expand_operators.Operators | None) -> int:
     try:
         with applying(name):
+            if name == "expand_operators":
+                return expand_operators.apply(model, keep)
             return RULES[name](model)
     except IngotError:
         raise

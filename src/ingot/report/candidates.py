@@ -13,6 +13,7 @@ from ingot.frontends import load_model
 from ingot.graph.pipeline import optimize
 from ingot.ir.work import work
 from ingot.kernels.choice import Site
+from ingot.lower.registry import REGISTRY
 from ingot.report.inputs import Shapes
 from ingot.report.sources import Progress, is_folder
 from ingot.target import resolve
@@ -94,7 +95,7 @@ def candidates(
     check_tunable(chosen, seconds)
     graph = load_model(source, shapes)
     name = label_of(source, graph)
-    optimize(graph)
+    optimize(graph, keep=REGISTRY)
     make = maker(graph, name, chosen)
     search = Search(make, {})
     search.run(
