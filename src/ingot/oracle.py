@@ -13,10 +13,10 @@ from ingot.compiler import schedule
 from ingot.errors import IngotError
 from ingot.frontends import load_model
 from ingot.graph.pipeline import RULES, optimize
-from ingot.ir.index import evaluate
+from ingot.ir.index import Ix, evaluate
 from ingot.ir.interpret import interpret
 from ingot.ir.nodes import DTYPES
-from ingot.ir.program import Operation, Program, Tensor
+from ingot.ir.program import Measure, Operation, Program, Tensor
 from ingot.ir.verify import verify_kernel
 from ingot.kernels.builder import SPARE, Built, Packed
 from ingot.lower.registry import REGISTRY
@@ -62,8 +62,13 @@ def _interpret(
                 assert dim.value == size, f"{tensor.name} has a dimension {dim.value}, not {size}"
             else:
                 symbols[next(iter(dim.variables())).name] = size
-    for a, b in program.requires:
-        assert evaluate(a, symbols) == evaluate(b, symbols), f"the sizes {a} and {b} differ"
+
+    def require() -> None:
+        for a, b in program.requires:
+            if {v.name for v in a.variables() | b.variables()} <= symbols.keys():
+                assert evaluate(a, symbols) == evaluate(b, symbols), f"the sizes {a} and {b} differ"
+
+    require()
     buffers: dict[Tensor, Array] = {}
 
     def buffer(tensor: Tensor) -> Array:
@@ -86,6 +91,19 @@ def _interpret(
             interpret(built.kernel, arguments, symbols)
             if operation.demand and not buffer(operation.output)[0]:
                 raise IngotError("index-range", operation.demand)
+            if isinstance(operation, Measure):
+                source = operation.source
+                found = (
+                    evaluate(source, symbols)
+                    if isinstance(source, Ix)
+                    else int(buffer(source.root()[0])[operation.position])
+                )
+                bound = None if operation.most is None else evaluate(operation.most, symbols)
+                assert bound is None or 0 <= found <= bound, (
+                    f"{operation.symbol.name} is {found}, at most {bound}"
+                )
+                symbols[operation.symbol.name] = found
+                require()
     return [buffer(t).reshape([evaluate(d, symbols) for d in t.shape]) for t in program.outputs]
 
 

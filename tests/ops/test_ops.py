@@ -11,6 +11,7 @@ import onnx
 import pytest
 import recurrent_cases
 import reduction_cases
+import size_cases
 from case import Case, Group, groups, run_interpreted
 
 from ingot.lower import lowering
@@ -25,6 +26,7 @@ TABLES = {
     "recurrent": recurrent_cases.CASES,
     "control": control_cases.CASES,
     "fused": fused_cases.CASES,
+    "size": size_cases.CASES,
 }
 CASES = [case for table in TABLES.values() for case in table]
 GROUPS = [group for name, table in TABLES.items() for group in groups(name, table)]

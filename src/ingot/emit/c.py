@@ -212,7 +212,7 @@ class Printer:
         left, right = self.index(a), self.index(b)
         if factor.kind in ("div", "mod"):
             sign = "/" if factor.kind == "div" else "%"
-            if nonnegative(a):
+            if nonnegative(a) and b.is_const:
                 return f"({left} {sign} {right})"
             return f"ingot_floor_{factor.kind}({left}, {right})"
         return f"ingot_{factor.kind}({left}, {right})"
@@ -241,6 +241,17 @@ def literal(c: Const) -> str:
     return f"{int(c.value)}{'u' if c.dtype[0] == 'u' else ''}{'ll' if c.dtype in ('i64', 'u64') else ''}"
 
 
+INTEGERS = """\
+static inline int64_t ingot_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t ingot_max(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t ingot_floor_div(int64_t a, int64_t b) {
+  if (b == 0 || b == -1) return b ? (int64_t)(0 - (uint64_t)a) : 0;
+  return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
+static inline int64_t ingot_floor_mod(int64_t a, int64_t b) { return a - ingot_floor_div(a, b) * b; }
+"""
+"""Integer functions that generated code may call; a division by 0 gives 0, as an empty tensor asks for no element."""
+
 _PRELUDE = """#include <stdint.h>
 #ifdef __clang__
 #define INGOT_PRAGMA(text) _Pragma(#text)
@@ -249,10 +260,6 @@ _PRELUDE = """#include <stdint.h>
 #define INGOT_PRAGMA(text) _Pragma(#text)
 #define INGOT_UNROLL(n) INGOT_PRAGMA(GCC unroll n)
 #endif
-static inline int64_t ingot_min(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t ingot_max(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t ingot_floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
-static inline int64_t ingot_floor_mod(int64_t a, int64_t b) { return a - ingot_floor_div(a, b) * b; }
 """
 
 
@@ -271,7 +278,7 @@ def source(
     lines = [comment()]
     if "_mm" in text or "__m" in text:
         lines.append("#include <immintrin.h>")
-    lines.append(_PRELUDE)
+    lines.append(_PRELUDE + INTEGERS)
     for base, lanes in sorted(declared):
         size = SIZES[base] * lanes
         c = C_TYPES[base]

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ingot.emit.c import Printer, source, symbol_name
+from ingot.emit.c import INTEGERS, Printer, source, symbol_name
 from ingot.emit.header import comment
 from ingot.ir.index import Ix, Var, ix, nonnegative, show, var
 from ingot.ir.nodes import DTYPES, Kernel, data_of
-from ingot.ir.program import Operation, Program, Tensor
+from ingot.ir.program import Measure, Operation, Program, Tensor
 from ingot.ir.work import picoseconds
+from ingot.isa.instruction import C_TYPES
 from ingot.kernels.builder import Built, Packed
 from ingot.schedule.memory import Plan
 from ingot.target import Target
@@ -120,8 +121,14 @@ def emit(
     kernels: dict[str, KernelInfo] = dict(before)
     calls: list[str] = []
     order: list[str] = []
+    requires = _Requires(program)
+    requires.known()
     for step in steps:
         printer = Printer(step.built.kernel, symbols)
+        if isinstance(step.operation, Measure):
+            calls += _measure(step.operation, requires, weights, plan, program, printer)
+            order.append("measure")
+            continue
         text = printer.function("NAME")
         if text not in kernels:
             kernels[text] = KernelInfo(
@@ -183,10 +190,63 @@ def _call(
         stop = f"ingot_stop(INGOT_E_INDEX, {c_string(step.operation.demand)})"
         call += f"; if (!*(const uint8_t *){made}) return {stop}"
     line = f"{{ void *const p[] = {{{', '.join(pointers)}}}; {call}; }}"
-    for tensor, wanted in step.operation.guard:
+    line = _guarded(step.operation, line, weights, plan, program, printer)
+    return [f"  /* {comment(', '.join(step.operation.nodes))} */", f"  {line}"]
+
+
+def _guarded(
+    operation: Operation, line: str, weights: Weights, plan: Plan, program: Program, printer: Printer
+) -> str:
+    """A statement that runs only where the operation does."""
+    for tensor, wanted in operation.guard:
         test = f"*(const uint8_t *){_pointer(tensor.root()[0], weights, plan, program, printer)}"
         line = f"if ({'' if wanted else '!'}{test}) {line}"
-    return [f"  /* {comment(', '.join(step.operation.nodes))} */", f"  {line}"]
+    return line
+
+
+class _Requires:
+    """The sizes that have to be equal, each pair told once, when the symbols in it are known."""
+
+    def __init__(self, program: Program) -> None:
+        self.left = list(program.requires)
+        self.unknown = set(program.bounds())
+
+    def known(self, symbol: Var | None = None) -> list[tuple[Ix, Ix]]:
+        """The pairs that can be compared as soon as `symbol` is known too."""
+        if symbol is not None:
+            self.unknown.discard(symbol)
+        ready = [p for p in self.left if self.unknown.isdisjoint(p[0].variables() | p[1].variables())]
+        self.left = [p for p in self.left if p not in ready]
+        return ready
+
+
+def _measure(
+    operation: Measure,
+    requires: _Requires,
+    weights: Weights,
+    plan: Plan,
+    program: Program,
+    printer: Printer,
+) -> list[str]:
+    symbol, source = operation.symbol, operation.source
+    if isinstance(source, Tensor):
+        c_type = C_TYPES[source.dtype]
+        at = _pointer(source.root()[0], weights, plan, program, printer, operation.position)
+        value = f"*(const {c_type} *){at}"
+    else:
+        value = printer.index(source)
+    name = symbol_name(symbol.name)
+    parts = [f"{name} = s[{program.symbols.index(symbol)}] = {value};"]
+    if operation.most is not None:
+        cause = f"{', '.join(operation.nodes)}: a size that is computed in the run is negative or beyond its bound"
+        stop = f"ingot_stop(INGOT_E_VALUE, {c_string(cause)})"
+        parts.append(f"if ({name} < 0 || {name} > {printer.index(operation.most)}) return {stop};")
+    for a, b in requires.known(symbol):
+        cause = f"{', '.join(operation.nodes)}: sizes that have to be equal differ"
+        stop = f"ingot_stop(INGOT_E_SHAPE, {c_string(cause)})"
+        parts.append(f"if ({printer.index(a)} != {printer.index(b)}) return {stop};")
+    line = _guarded(operation, f"{{ {' '.join(parts)} }}", weights, plan, program, printer)
+    return [f"  /* {comment(', '.join(operation.nodes))} */", f"  {line}"]
 
 
 def _grain(step: Step, printer: Printer) -> int | str:
@@ -243,14 +303,15 @@ def _model_file(
     symbols = [v.name for v in program.symbols]
     index = {s: i for i, s in enumerate(symbols)}
     printer = Printer(_nothing(), symbols)
+    bounds = program.bounds()
     names = [f"const int64_t {n} = s[{i}]; (void){n};" for i, n in enumerate(map(symbol_name, symbols))]
+    own = [
+        n.removeprefix("const ") if v in bounds else n for v, n in zip(program.symbols, names, strict=True)
+    ]
     lines = [
         '#include "ingot_abi.h"',
         "#include <stddef.h>",
-        "static inline int64_t ingot_min(int64_t a, int64_t b) { return a < b ? a : b; }",
-        "static inline int64_t ingot_max(int64_t a, int64_t b) { return a > b ? a : b; }",
-        "static inline int64_t ingot_floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }",
-        "static inline int64_t ingot_floor_mod(int64_t a, int64_t b) { return a - ingot_floor_div(a, b) * b; }",
+        INTEGERS,
         "static inline int64_t ingot_grain(int64_t tasks, double picoseconds) {",
         f"  const double grain = {GRAIN * 1000} * tasks / (picoseconds + 1.0);",
         "  return grain < 1e9 ? (int64_t)grain : 1000000000;",
@@ -261,11 +322,11 @@ def _model_file(
         "static int32_t run(const ingot_frame *f) {",
         "  unsigned char *const a = f->arena; (void)a;",
         "  const unsigned char *const w = f->weights; (void)w;",
-        "  const int64_t *const s = f->symbols; (void)s;",
-        *(f"  {n}" for n in names),
+        "  int64_t *const s = f->symbols; (void)s;",
+        *(f"  {n}" for n in own),
         *(
             f"  if ({printer.index(a)} != {printer.index(b)}) return INGOT_E_SHAPE;"
-            for a, b in program.requires
+            for a, b in _Requires(program).known()
         ),
         *calls,
         "  return INGOT_OK;",
@@ -289,6 +350,13 @@ def _model_file(
         "}",
         "",
     ]
+    if bounds:
+        lines.append("static void bound_symbols(int64_t *s) {")
+        lines += [f"  {n}" for v, n in zip(program.symbols, names, strict=True) if v not in bounds]
+        for symbol, bound in bounds.items():
+            text = printer.index(bound or ix(0))
+            lines.append(f"  s[{program.symbols.index(symbol)}] = {text};")
+        lines += ["}", ""]
     for kind, tensors in (("inputs", program.inputs), ("outputs", program.outputs)):
         for i, tensor in enumerate(tensors):
             dims = ", ".join(_dim(d, index) for d in tensor.shape) or "0"
@@ -306,7 +374,7 @@ def _model_file(
         f'const ingot_desc {program.name}_desc __attribute__((visibility("default"))) = {{',
         f"  INGOT_ABI, {c_string(program.name)}, {c_string(version)}, {c_string(target.name)},",
         f"  {len(program.inputs)}, {len(program.outputs)}, {len(symbols)}, inputs, outputs, symbols,",
-        f"  {len(blob) - HEADER}u, {{{digest}}}, NULL, arena_bytes, output_dims, run, NULL",
+        f"  {len(blob) - HEADER}u, {{{digest}}}, NULL, arena_bytes, output_dims, run, {'bound_symbols' if bounds else 'NULL'}",
         "};",
         f'__attribute__((visibility("default"))) int32_t {program.name}_open(const char *weights_path, ingot_model **model) {{',
         f"  return ingot_open(&{program.name}_desc, weights_path, model);",
@@ -321,8 +389,11 @@ def _nothing() -> Kernel:
 
 def _possibly_negative(program: Program) -> list[Ix]:
     """Sizes of tensors that some symbols make negative: a window larger than what it slides over."""
+    bounds = program.bounds()
     dims = {d for o in program.operations for d in o.output.shape if not d.is_const}
-    return sorted((d for d in dims if not nonnegative(d)), key=show)
+    return sorted(
+        (d for d in dims if not nonnegative(d) and bounds.keys().isdisjoint(d.variables())), key=show
+    )
 
 
 def _real(e: Ix) -> str:

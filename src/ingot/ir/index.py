@@ -18,10 +18,14 @@ IxLike = Union[int, "Ix", "Var"]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Var:
-    """A loop variable (0 <= v < extent) or, with extent None, a symbol: a dimension known at run time, at least 1."""
+    """A loop variable (0 <= v < extent) or, with extent None, a symbol: an integer known at run time.
+
+    least: what a symbol is at least, 1 for a dimension of an input; None where it may be any integer.
+    """
 
     name: str
     extent: Ix | None = None
+    least: int | None = 1
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -266,15 +270,15 @@ def var(name: str, extent: IxLike) -> Var:
     return Var(name, ix(extent))
 
 
-def symbol(name: str) -> Var:
-    """A run-time dimension."""
-    return Var(name)
+def symbol(name: str, least: int | None = 1) -> Var:
+    """An integer known at run time."""
+    return Var(name, None, least)
 
 
 def _factor_bound(factor: Var | Atom, upper: bool) -> int | None:
     if isinstance(factor, Var):
         if factor.extent is None:
-            return None if upper else 1
+            return None if upper else factor.least
         if not upper:
             return 0
         top = factor.extent.upper()
@@ -332,6 +336,8 @@ def _substitute_extents(e: Ix) -> Ix | None:
         for factor in monomial:
             if isinstance(factor, Var):
                 if factor.extent is None:
+                    if len(monomial) > 1 and (factor.least is None or factor.least < 0):
+                        return None
                     product = product * ix_of(factor)
                 elif coefficient > 0:
                     product = product * (factor.extent - 1)
@@ -448,6 +454,47 @@ def _extract(e: Ix, d: Ix) -> tuple[Ix, Ix]:
     return ix(0), e
 
 
+def most(e: Ix, bounds: Mapping[Var, Ix | None]) -> Ix | None:
+    """An expression that `e` never exceeds, free of the symbols in `bounds`, which gives the most that each may be.
+
+    None where there is none. The symbols are taken to be at least 0.
+    """
+    total = ix(0)
+    for monomial, coefficient in e.terms:
+        if coefficient < 0 and any(v in bounds for f in monomial for v in ix_of(f).variables()):
+            continue
+        term = ix(coefficient)
+        for factor in monomial:
+            part = _most_of_factor(factor, bounds)
+            if part is None:
+                return None
+            term = term * part
+        total = total + term
+    return total
+
+
+def _most_of_factor(factor: Var | Atom, bounds: Mapping[Var, Ix | None]) -> Ix | None:
+    if isinstance(factor, Var):
+        return bounds.get(factor, ix_of(factor))
+    if factor.kind == "data":
+        return None
+    a, b = factor.args
+    assert isinstance(a, Ix)
+    assert isinstance(b, Ix)
+    varies = not b.variables().isdisjoint(bounds)
+    first = most(a, bounds)
+    if factor.kind == "div":
+        return first if varies or first is None else first // b
+    second = most(b, bounds)
+    if factor.kind == "mod":
+        ends = [x for x in (first, None if second is None else second - 1) if x is not None]
+        return None if not ends else ends[0] if len(ends) == 1 else minimum(*ends)
+    if factor.kind == "min":
+        ends = [x for x in (first, second) if x is not None]
+        return None if not ends else ends[0] if len(ends) == 1 else minimum(*ends)
+    return None if first is None or second is None else maximum(first, second)
+
+
 def minimum(a: IxLike, b: IxLike) -> Ix:
     a, b = ix(a), ix(b)
     if nonnegative(b - a):
@@ -507,7 +554,10 @@ def evaluate(
     data: Callable[[object], int] | None = None,
     loops: Mapping[str, int] | None = None,
 ) -> int:
-    """The integer that `e` is when its variables have `values` (by name); loops: those of loop variables, where apart."""
+    """The integer that `e` is when its variables have `values` (by name); loops: those of loop variables, where apart.
+
+    A quotient of 0 is 0: an empty tensor asks for no element.
+    """
     total = 0
     for monomial, coefficient in e.terms:
         term = coefficient
@@ -520,9 +570,9 @@ def evaluate(
             else:
                 a, b = (evaluate(x, values, data, loops) for x in factor.args)  # type: ignore[arg-type]
                 if factor.kind == "div":
-                    term *= a // b
+                    term *= a // b if b else 0
                 elif factor.kind == "mod":
-                    term *= a % b
+                    term *= a % b if b else a
                 else:
                     term *= min(a, b) if factor.kind == "min" else max(a, b)
         total += term

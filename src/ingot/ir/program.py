@@ -11,6 +11,7 @@ The operations, from general to special; every one finishes an element with `fin
     Attention  output[axes] = finish(sum over n of softmax over n of score(a . b) times c)
     Recurrent  an LSTM, GRU or RNN layer over all its steps
     Fill     the border of a padded tensor around the region that another operation writes
+    Measure  a symbol that has its value only from here on: a size or a position that depends on data
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ingot.ir.index import Ix, Var, ix
+from ingot.ir.index import Ix, Var, ix, most
 from ingot.ir.nodes import Acc, Read, Value, walk
 
 
@@ -248,10 +249,32 @@ class Fill(Operation):
 
 
 @dataclass(eq=False)
-class Program:
-    """operations in execution order; symbols are the run-time dimensions, in the order of the library's arguments.
+class Measure(Operation):
+    """Give `symbol` its value for the rest of the run: the element of `source` at a row-major position, or the value
+    of an expression of earlier symbols.
 
-    requires: pairs of sizes that the operations take to be equal; a run where some pair is not must not start.
+    most: what it is at most, where it sizes something (then it is at least 0, and a run in which it is not ends).
+    output: a scalar that nothing writes.
+    """
+
+    symbol: Var
+    source: Tensor | Ix
+    position: int = 0
+    most: Ix | None = None
+
+    def tensors(self) -> Iterator[Tensor]:
+        if isinstance(self.source, Tensor):
+            yield self.source
+
+    def writes(self) -> list[Tensor]:
+        return []
+
+
+@dataclass(eq=False)
+class Program:
+    """operations in execution order; symbols are the integers known at run time, in the order of the library's arguments.
+
+    requires: pairs of sizes that the operations take to be equal; a run in which some pair is not ends when that is known.
     macs: multiply-adds of a run with every convolution summed directly over its padded input, None where a size is known
     only at run time. winograd_error: the most that Winograd's transforms add to a convolution, relative to its largest output.
     """
@@ -264,6 +287,14 @@ class Program:
     requires: list[tuple[Ix, Ix]] = field(default_factory=list)
     macs: int | None = None
     winograd_error: float = 0.0
+
+    def bounds(self) -> dict[Var, Ix | None]:
+        """What each symbol that is measured is at most, by the symbols of the inputs; None for one that sizes nothing."""
+        found: dict[Var, Ix | None] = {}
+        for operation in self.operations:
+            if isinstance(operation, Measure):
+                found[operation.symbol] = None if operation.most is None else most(operation.most, found)
+        return found
 
     def uses(self) -> dict[Tensor, list[Operation]]:
         """Which operations read each tensor."""

@@ -11,6 +11,7 @@ from ingot.ir.program import (
     Fill,
     Map,
     MatMul,
+    Measure,
     Operation,
     Recurrent,
     Reduce,
@@ -53,6 +54,8 @@ def build(
     wanted: the name of a candidate, where the generator has several; by default their first.
     """
     builder = Builder(target, layouts, wanted)
+    if isinstance(operation, Measure):
+        return builder.finish("measure", builder.fresh_var(0), ix(0), 0.0)
     results = operation.writes() if isinstance(operation, Recurrent) else [operation.output]
     if all(product(result.shape) == ix(0) for result in results):
         builder.buffer(View(operation.output.root()[0], 0), written=True)

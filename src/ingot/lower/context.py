@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,12 +24,16 @@ from ingot.ir.index import (
     substitute,
     var,
 )
+from ingot.ir.index import most as most_of
 from ingot.ir.nodes import COMPUTED, Acc, Cast, Const, Index, Op, Read, Select, Value, as_index
-from ingot.ir.program import Fill, Map, Operation, Program, Reduce, Tensor
+from ingot.ir.program import Fill, Map, Measure, Operation, Program, Reduce, Tensor
 
 MAX_RANK = 16
 MAX_ELEMENTS = 2**33
 """Of one tensor: what no machine that this is for could hold."""
+INTEGERS = ("i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8", "bool")
+MAX_MEASURED = 64
+"""Elements of one tensor that may each become a symbol."""
 
 
 @dataclass(eq=False)
@@ -57,7 +62,8 @@ class Operand:
 
 @dataclass
 class Node:
-    """An ONNX node with its inputs resolved; absent inputs are None."""
+    """An ONNX node with its inputs resolved; absent inputs are None. declared: the shapes that the model states for its
+    outputs."""
 
     operator: str
     domain: str
@@ -66,6 +72,12 @@ class Node:
     inputs: list[Operand | None]
     attributes: Mapping[str, Any]
     outputs: Sequence[str]
+    declared: Sequence[Sequence[int | str | None] | None] = ()
+
+    def declared_dim(self, output: int, axis: int) -> int | str | None:
+        """The size or the symbol's name that the model states for a dimension of an output."""
+        shape = self.declared[output] if output < len(self.declared) else None
+        return shape[axis] if shape is not None and axis < len(shape) else None
 
     def get(self, name: str, default: Any = None) -> Any:
         return self.attributes.get(name, default)
@@ -97,7 +109,8 @@ class Node:
 class Context:
     """The program under construction. Its methods make tensors and operations; all return operands.
 
-    lower_graph: lowers a subgraph in the current scope; the operands of its outputs.
+    lower_graph: lowers a subgraph in the current scope; the operands of its outputs. names: of the symbols. bounds: what
+    each measured symbol is at most, None for one that sizes nothing.
     """
 
     program: Program
@@ -105,6 +118,8 @@ class Context:
     node: Node = field(init=False)
     guards: tuple[tuple[Tensor, bool], ...] = ()
     values: dict[str, Operand] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    bounds: dict[Var, Ix | None] = field(default_factory=dict)
     _count: int = 0
     _padded: dict[tuple[int, tuple[Any, ...]], Operand] = field(default_factory=dict)
 
@@ -137,7 +152,11 @@ class Context:
         return self.wrap(operation.output)
 
     def wrap(self, tensor: Tensor) -> Operand:
-        return Operand(tensor.name, tensor.dtype, tensor.shape, tensor)
+        operand = Operand(tensor.name, tensor.dtype, tensor.shape, tensor)
+        dims = operand.dims()
+        if dims is not None and 0 in dims:
+            operand.known = np.empty(dims, object)
+        return operand
 
     def constant(self, data: np.ndarray, name: str | None = None) -> Operand:
         """An operand of known elements."""
@@ -301,6 +320,70 @@ class Context:
             self.add(Map(part, axes, self.read(operand, axes)))
             at = at + operand.shape[axis]
         return self.wrap(whole)
+
+    def measure(self, source: Operand | Ix, position: int = 0, most: Ix | None = None, label: str = "") -> Ix:
+        """An integer that is known from here on in a run: an element of an operand of integers, or the value of an
+        expression. most: what it is at most, where it is a size."""
+        name = label = re.sub(r"\W", "_", label) or self.unique("k")
+        while name in self.names:
+            name = self.unique(f"{label}_")
+        self.names.add(name)
+        symbol = Var(name, None, None if most is None else 0)
+        self.bounds[symbol] = None if most is None else most_of(most, self.bounds)
+        output = Tensor(name, "i64", ())
+        origin = source if isinstance(source, Ix) else self.place(source)
+        self.add(Measure(output, (), Acc("i64"), symbol, origin, position, most))
+        return ix(symbol)
+
+    def integers(self, operand: Operand, what: str) -> np.ndarray:
+        """The elements of a short operand as `Ix`, measured in the run where they are not known before."""
+        if operand.known is not None:
+            return operand.known
+        dims = operand.dims()
+        if dims is None or math.prod(dims) > MAX_MEASURED:
+            raise self.node.unsupported(
+                f"{what} is computed at run time, and it is no short vector of known length",
+                "make it a constant, or a function of input shapes",
+            )
+        if operand.dtype not in INTEGERS:
+            operand = self.map(dims, "i64", lambda axes: cast(self.read(operand, axes), "i64"))
+        found = np.empty(dims, object)
+        for position, at in enumerate(np.ndindex(*dims)):
+            found[at] = self.measure(operand, position)
+        if not self.guards:
+            operand.known = found
+        return found
+
+    def is_loose(self, e: Ix) -> bool:
+        """Whether an integer is measured in the run and has no bound."""
+        return any(v in self.bounds and self.bounds[v] is None for v in e.variables())
+
+    def scalar(self, value: Value) -> Operand:
+        """A tensor of one i64, to be measured."""
+        return self.map((), "i64", lambda _: cast(value, "i64"))
+
+    def size(self, value: Ix | Value, most: IxLike | None, output: int, axis: int) -> Ix:
+        """A dimension of an output of the node that may depend on data.
+
+        An integer that the model declares is taken, and checked in the run; otherwise it is measured, and must not
+        exceed `most`. Raises IngotError unsupported where there is neither.
+        """
+        if isinstance(value, Ix):
+            known = value.variables().isdisjoint(self.bounds)
+            if known or (nonnegative(value) and not self.is_loose(value)):
+                return value
+        declared = self.node.declared_dim(output, axis)
+        operand = None if isinstance(value, Ix) else self.scalar(value)
+        if isinstance(declared, int):
+            found = value if isinstance(value, Ix) else self.measure(operand)  # type: ignore[arg-type]
+            self.require(found, ix(declared))
+            return ix(declared)
+        if most is None:
+            raise self.node.unsupported(
+                f"axis {axis} of its output has a size that is known only at run time, and no bound",
+                "declare the shape of the output in the model",
+            )
+        return self.measure(operand or value, most=ix(most), label=declared or "")  # type: ignore[arg-type]
 
     def broadcast(self, *shapes: tuple[Ix, ...]) -> tuple[Ix, ...]:
         """The multidirectional broadcast of shapes; a symbol stands for no 1 that is stretched to something else.

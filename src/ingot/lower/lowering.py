@@ -9,7 +9,7 @@ from typing import Any
 import onnx_ir as onnxir
 
 from ingot.errors import IngotError
-from ingot.ir.index import Ix, Var, ix, symbol
+from ingot.ir.index import Ix, Var, ix, most, symbol
 from ingot.ir.nodes import COMPUTED
 from ingot.ir.program import Map, Program, Tensor, identity
 from ingot.lower import contraction, control, elementwise, movement, recurrent, reduction, shapes
@@ -81,21 +81,31 @@ class _Lowering:
             self.check_rank(tensor)
             ctx.program.inputs.append(tensor)
             ctx.values[tensor.name] = ctx.wrap(tensor)
+        ctx.names |= self.symbols.keys()
         results = self.graph(graph)
         for value, operand in zip(graph.outputs, results, strict=True):
             if str(value.name) in self.poisoned:
                 continue
-            self.output(str(value.name), operand)
-        ctx.program.symbols = list(self.symbols.values())
+            self.output(value, operand)
+        ctx.program.symbols = [*self.symbols.values(), *ctx.bounds]
         return ctx.program
 
-    def output(self, name: str, operand: Operand) -> None:
-        """Give a graph output a tensor of its own; the copy is fused away where the producer can write it."""
-        ctx = self.ctx
-        tensor = Tensor(name, operand.dtype, operand.shape, "output")
+    def output(self, value: onnxir.Value, operand: Operand) -> None:
+        """Give a graph output a tensor of its own; the copy is fused away where the producer can write it.
+
+        A dimension that is computed from measured ones becomes a symbol, so that what bounds them bounds it.
+        """
+        ctx, name = self.ctx, str(value.name)
+        ctx.node = Node("Output", "", name, 0, [], {}, [], [_declared(value)])
+        shape = []
+        for d in operand.shape:
+            computed = len(d.terms) != 1 or d != ix(next(iter(d.variables()), 0))
+            if computed and not d.variables().isdisjoint(ctx.bounds):
+                d = ctx.measure(d, most=most(d, ctx.bounds))
+            shape.append(d)
+        tensor = Tensor(name, operand.dtype, tuple(shape), "output")
         self.check_rank(tensor)
-        axes = ctx.axes(operand.shape)
-        ctx.node = Node("Output", "", name, 0, [], {}, [])
+        axes = ctx.axes(shape)
         source = ctx.place(operand)
         ctx.add(Map(tensor, axes, identity(source, axes)))
         ctx.program.outputs.append(tensor)
@@ -184,7 +194,9 @@ class _Lowering:
             return
         inputs = [None if v is None else self.operand(str(v.name), label) for v in node.inputs]
         attributes = {k: a.value for k, a in node.attributes.items()}
-        ctx.node = Node(node.op_type, domain, label, self.opsets.get(domain, 1), inputs, attributes, outputs)
+        declared = [_declared(v) for v in node.outputs]
+        opset = self.opsets.get(domain, 1)
+        ctx.node = Node(node.op_type, domain, label, opset, inputs, attributes, outputs, declared)
         try:
             result = shapes.evaluate(ctx, ctx.node) or function(ctx, ctx.node)
         except IngotError as error:
@@ -218,3 +230,10 @@ class _Lowering:
     def fail(self, gap: Gap, outputs: list[str]) -> None:
         self.refuse(gap)
         self.poisoned.update(o for o in outputs if o)
+
+
+def _declared(value: onnxir.Value) -> list[int | str | None] | None:
+    """The shape that the model states for a value: integers, names of symbols, or None for what it leaves open."""
+    if value.shape is None:
+        return None
+    return [d if isinstance(d, int) else d.value for d in value.shape]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -22,23 +22,30 @@ def axis_of(node: Node, rank: int, default: int = 0, name: str = "axis") -> int:
     return int(axis % rank) if rank else 0
 
 
-def integers(node: Node, i: int, what: str, attribute: str | None = None) -> list[Ix] | None:
-    """Integers from an attribute (older opsets) or from input i, known up to symbols. None where absent."""
+def integers(ctx: Context, node: Node, i: int, what: str, attribute: str | None = None) -> list[Ix] | None:
+    """Integers from an attribute (older opsets) or from input i, as expressions of symbols. None where absent."""
     if attribute is not None and attribute in node.attributes:
         return [ix(v) for v in node.attributes[attribute]]
     operand = node.optional(i)
-    if operand is None:
+    return None if operand is None else [ix(v) for v in ctx.integers(operand, what).reshape(-1)]
+
+
+def known_axes(node: Node, i: int, rank: int) -> list[int] | None:
+    """Axes from the attribute or from input i, counted from the front. None where absent or known only at run time."""
+    if "axes" in node.attributes:
+        return [int(a) % rank for a in node.attributes["axes"]]
+    operand = node.optional(i)
+    if operand is None or operand.known is None or not all(a.is_const for a in operand.known.reshape(-1)):
         return None
-    if operand.known is None:
-        raise node.unsupported(
-            f"{what} is computed at run time", "make it a constant, or a function of input shapes"
-        )
-    return [ix(v) for v in operand.known.reshape(-1)]
+    return [a.value % rank for a in operand.known.reshape(-1)]
 
 
-def axes_from(node: Node, i: int, rank: int, what: str = "axes") -> list[int] | None:
-    found = integers(node, i, what, "axes")
-    return None if found is None else [a.value % rank for a in found]
+def axes_from(ctx: Context, node: Node, i: int, rank: int) -> list[int] | None:
+    """Axes as `known_axes` gives them, None where absent. Raises IngotError unsupported where they are not known."""
+    found = known_axes(node, i, rank)
+    if found is None and node.optional(i) is not None:
+        raise node.unsupported("its axes are computed at run time", "make them a constant of the model")
+    return found
 
 
 @lowers("Constant")
@@ -70,7 +77,9 @@ def forward(ctx: Context, node: Node) -> Operand | list[Operand]:
 @lowers("Reshape")
 def reshape(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
-    wanted = integers(node, 1, "the shape", "shape") or []
+    wanted = integers(ctx, node, 1, "the shape", "shape") or []
+    if any(ctx.is_loose(d) for d in wanted):
+        return ctx.reshape(x, _run_time_shape(ctx, node, x, wanted))
     shape: list[Ix] = []
     hole = None
     for i, d in enumerate(wanted):
@@ -87,6 +96,24 @@ def reshape(ctx: Context, node: Node) -> Operand:
     return ctx.reshape(x, shape)
 
 
+def _run_time_shape(ctx: Context, node: Node, x: Operand, wanted: Sequence[Ix]) -> list[Ix]:
+    """The sizes that a shape asks for in which 0 and -1 may stand where a run decides."""
+    sizes: list[Value] = [Index(d) for d in wanted]
+    if not node.get("allowzero", 0):
+        for i, d in enumerate(x.shape[: len(sizes)]):
+            sizes[i] = Select(_equal(sizes[i], 0), Index(d), sizes[i])
+    rest: Value = Const(1, "i64")
+    for size in sizes:
+        rest = Op("mul", (rest, Select(_equal(size, -1), Const(1, "i64"), size)), "i64")
+    total = product(x.shape)
+    hole = Op("div", (Index(total), Op("max", (rest, Const(1, "i64")), "i64")), "i64")
+    return [ctx.size(Select(_equal(size, -1), hole, size), total, 0, i) for i, size in enumerate(sizes)]
+
+
+def _equal(a: Value, b: int) -> Value:
+    return Op("eq", (a, Const(b, "i64")), "bool")
+
+
 @lowers("Flatten")
 def flatten(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
@@ -98,7 +125,10 @@ def flatten(ctx: Context, node: Node) -> Operand:
 @lowers("Squeeze")
 def squeeze(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
-    axes = axes_from(node, 1, x.rank)
+    axes = known_axes(node, 1, x.rank)
+    if axes is None and node.optional(1) is not None:
+        flags = axis_flags(ctx, node, 1, x.rank)
+        return ctx.reshape(x, kept_sizes(ctx, x, flags, x.rank - node.input(1).shape[0].value))
     if axes is None:
         axes = [i for i, d in enumerate(x.shape) if d.is_const and d.value == 1]
     return ctx.reshape(x, [d for i, d in enumerate(x.shape) if i not in axes])
@@ -107,11 +137,62 @@ def squeeze(ctx: Context, node: Node) -> Operand:
 @lowers("Unsqueeze")
 def unsqueeze(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
-    found = integers(node, 1, "axes", "axes") or []
+    found = integers(ctx, node, 1, "axes", "axes") or []
     rank = x.rank + len(found)
+    if any(ctx.is_loose(a) for a in found):
+        flags = axis_flags(ctx, node, 1, rank)
+        return ctx.reshape(x, _spread_sizes(ctx, x, flags))
     axes = {a.value % rank for a in found}
     dims = iter(x.shape)
     return ctx.reshape(x, [ix(1) if i in axes else next(dims) for i in range(rank)])
+
+
+def axis_flags(ctx: Context, node: Node, i: int, rank: int) -> list[Value]:
+    """For each axis of a tensor of this rank, whether input i, integers known only at run time, names it."""
+    given = [Index(a) for a in ctx.integers(node.input(i), "its axes").reshape(-1)]
+    flags = []
+    for axis in range(rank):
+        flag: Value = Const(False, "bool")
+        for a in given:
+            named = Op("or", (_equal(a, axis), _equal(a, axis - rank)), "bool")
+            flag = named if flag == Const(False, "bool") else Op("or", (flag, named), "bool")
+        flags.append(flag)
+    return flags
+
+
+def kept_sizes(ctx: Context, x: Operand, flags: Sequence[Value], count: int) -> list[Ix]:
+    """The sizes of the `count` axes that have no flag, in order."""
+    largest = ix(0)
+    for d in x.shape:
+        largest = maximum(largest, d)
+    sizes = []
+    for wanted in range(count):
+        size: Value = Const(1, "i64")
+        before: Value = Const(0, "i64")
+        for flag, d in zip(flags, x.shape, strict=True):
+            here = Op("and", (Op("eq", (flag, Const(False, "bool")), "bool"), _equal(before, wanted)), "bool")
+            size = Select(here, Index(d), size)
+            step = Select(flag, Const(0, "i64"), Const(1, "i64"))
+            before = Op("add", (before, step), "i64")
+        sizes.append(ctx.size(size, largest, 0, wanted))
+    return sizes
+
+
+def _spread_sizes(ctx: Context, x: Operand, flags: Sequence[Value]) -> list[Ix]:
+    """1 for each axis with a flag, and the sizes of x, in order, for the others."""
+    largest = ix(1)
+    for d in x.shape:
+        largest = maximum(largest, d)
+    sizes = []
+    before: Value = Const(0, "i64")
+    for axis, flag in enumerate(flags):
+        size: Value = Const(1, "i64")
+        for i, d in enumerate(x.shape):
+            size = Select(_equal(before, i), Index(d), size)
+        sizes.append(ctx.size(Select(flag, Const(1, "i64"), size), largest, 0, axis))
+        step = Select(flag, Const(0, "i64"), Const(1, "i64"))
+        before = Op("add", (before, step), "i64")
+    return sizes
 
 
 @lowers("Transpose")
@@ -135,7 +216,11 @@ def concat(ctx: Context, node: Node) -> Operand:
 def split(ctx: Context, node: Node) -> list[Operand]:
     x = node.input(0)
     axis = axis_of(node, x.rank)
-    sizes = integers(node, 1, "split", "split")
+    sizes = integers(ctx, node, 1, "split", "split")
+    if sizes is not None and any(ctx.is_loose(d) for d in sizes):
+        dim = x.shape[axis]
+        ctx.require(sum(sizes, ix(0)), dim)
+        sizes = [ctx.size(d, dim, i, axis) for i, d in enumerate(sizes)]
     if sizes is None:
         count = len(node.outputs)
         chunk = x.shape[axis].ceildiv(count)
@@ -150,7 +235,7 @@ def split(ctx: Context, node: Node) -> list[Operand]:
     return results
 
 
-def _window(ctx: Context, x: Operand, cut: dict[int, tuple[Ix, Ix, int]]) -> Operand:
+def _window(ctx: Context, x: Operand, cut: Mapping[int, tuple[Ix, Ix, IxLike]]) -> Operand:
     """x[start : … : step] with `size` elements along each axis of cut."""
     shape = [cut[i][1] if i in cut else d for i, d in enumerate(x.shape)]
     return ctx.view(
@@ -161,10 +246,13 @@ def _window(ctx: Context, x: Operand, cut: dict[int, tuple[Ix, Ix, int]]) -> Ope
 @lowers("Slice")
 def slice_(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
-    starts = integers(node, 1, "starts", "starts") or []
-    ends = integers(node, 2, "ends", "ends") or []
-    axes = axes_from(node, 3, x.rank) or list(range(len(starts)))
-    steps = integers(node, 4, "steps") or [ix(1)] * len(starts)
+    starts = integers(ctx, node, 1, "starts", "starts") or []
+    ends = integers(ctx, node, 2, "ends", "ends") or []
+    steps = integers(ctx, node, 4, "steps") or [ix(1)] * len(starts)
+    given = known_axes(node, 3, x.rank)
+    if (given is None and node.optional(3) is not None) or any(map(ctx.is_loose, [*starts, *ends, *steps])):
+        return _run_time_slice(ctx, node, x, given, starts, ends, steps)
+    axes = given or list(range(len(starts)))
     cut = {}
     for axis, start, end, step_ix in zip(axes, starts, ends, steps, strict=True):
         dim, step = x.shape[axis], step_ix.value
@@ -174,6 +262,64 @@ def slice_(ctx: Context, node: Node) -> Operand:
         count = (last - first).ceildiv(step) if step > 0 else (first - last).ceildiv(-step)
         cut[axis] = (first, maximum(count, 0), step)
     return _window(ctx, x, cut)
+
+
+def _run_time_slice(
+    ctx: Context,
+    node: Node,
+    x: Operand,
+    axes: Sequence[int] | None,
+    starts: Sequence[Ix],
+    ends: Sequence[Ix],
+    steps: Sequence[Ix],
+) -> Operand:
+    """A Slice whose bounds, steps or axes only a run tells."""
+    if axes is None and node.optional(3) is None:
+        axes = range(len(starts))
+    places = [Index(a) for a in ctx.integers(node.input(3), "its axes").reshape(-1)] if axes is None else []
+    cut: dict[int, tuple[Ix, Ix, Ix]] = {}
+    for axis in range(x.rank) if axes is None else axes:
+        dim = x.shape[axis]
+        parts: list[Value] = [
+            _chosen(places, axis, x.rank, values, default)
+            if axes is None
+            else Index(values[list(axes).index(axis)])
+            for values, default in ((starts, ix(0)), (ends, dim), (steps, ix(1)))
+        ]
+        first, count = _window_of(*parts, dim)
+        size = ctx.size(count, dim, 0, axis)
+        cut[axis] = ctx.measure(ctx.scalar(first)), size, ctx.measure(ctx.scalar(parts[2]))
+    return _window(ctx, x, cut)
+
+
+def _chosen(places: Sequence[Value], axis: int, rank: int, values: Sequence[Ix], default: Ix) -> Value:
+    """The one of the values whose place is the axis."""
+    found: Value = Index(default)
+    for place, value in zip(places, values, strict=True):
+        here = Op("or", (_equal(place, axis), _equal(place, axis - rank)), "bool")
+        found = Select(here, Index(value), found)
+    return found
+
+
+def _window_of(start: Value, end: Value, step: Value, dim: Ix) -> tuple[Value, Value]:
+    """The first position and the number of elements of a slice, as ONNX clamps it."""
+    size, zero, one = Index(dim), Const(0, "i64"), Const(1, "i64")
+
+    def op(name: str, a: Value, b: Value) -> Value:
+        return Op(name, (a, b), "i64")
+
+    def clamped(at: Value, low: Value, high: Value) -> Value:
+        at = Select(Op("lt", (at, zero), "bool"), op("add", at, size), at)
+        return op("max", op("min", at, high), low)
+
+    forward = Op("gt", (step, zero), "bool")
+    low = Select(forward, zero, Const(-1, "i64"))
+    last = op("sub", size, one)
+    first = clamped(start, zero, Select(forward, size, last))
+    stop = clamped(end, low, Select(forward, size, last))
+    stride = op("max", Op("abs", (step,), "i64"), one)
+    gap = op("max", Select(forward, op("sub", stop, first), op("sub", first, stop)), zero)
+    return first, op("div", op("add", gap, op("sub", stride, one)), stride)
 
 
 def _clamp(at: Ix, dim: Ix, low: Ix, high: Ix) -> Ix:
@@ -193,29 +339,48 @@ def _clamp(at: Ix, dim: Ix, low: Ix, high: Ix) -> Ix:
 @lowers("Expand")
 def expand(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
-    target = tuple(integers(node, 1, "the shape") or [])
-    shape = ctx.broadcast(x.shape, target)
+    target = integers(ctx, node, 1, "the shape") or []
+    if any(ctx.is_loose(d) for d in target):
+        target = _run_time_target(ctx, node, x, target)
+    shape = ctx.broadcast(x.shape, tuple(target))
     return ctx.map(shape, x.dtype, lambda axes: ctx.read_broadcast(x, axes))
+
+
+def _run_time_target(ctx: Context, node: Node, x: Operand, target: Sequence[Ix]) -> list[Ix]:
+    """The sizes that x is expanded to: those of x wherever they are not 1."""
+    rank = max(x.rank, len(target))
+    shape: list[Ix] = [*[ix(1)] * (rank - x.rank), *x.shape]
+    for i, wanted in enumerate(target, rank - len(target)):
+        if shape[i] == ix(1):
+            shape[i] = ctx.size(wanted, None, 0, i)
+        elif ctx.is_loose(wanted):
+            one = Op("eq", (Index(wanted), Const(1, "i64")), "bool")
+            given = ctx.scalar(Select(one, Index(shape[i]), Index(wanted)))
+            ctx.require(ctx.measure(given), shape[i])
+    return shape
 
 
 @lowers("Tile")
 def tile(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
-    repeats = integers(node, 1, "repeats") or []
-    shape = [d * r for d, r in zip(x.shape, repeats, strict=True)]
+    repeats = integers(ctx, node, 1, "repeats") or []
+    shape = [ctx.size(d * r, None, 0, i) for i, (d, r) in enumerate(zip(x.shape, repeats, strict=True))]
     return ctx.view(x, shape, lambda *axes: [a % d for a, d in zip(axes, x.shape, strict=True)])
 
 
 @lowers("Pad")
 def pad(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
-    amounts = integers(node, 1, "pads", "pads") or []
-    axes = axes_from(node, 3, x.rank) or list(range(x.rank))
+    amounts = integers(ctx, node, 1, "pads", "pads") or []
+    axes = known_axes(node, 3, x.rank)
+    mode = node.get("mode", "constant")
+    if (axes is None and node.optional(3) is not None) or any(map(ctx.is_loose, amounts)):
+        return _run_time_pad(ctx, node, x, mode, axes, amounts)
+    axes = axes or list(range(x.rank))
     n = len(axes)
     pads: list[tuple[Ix, Ix]] = [(ix(0), ix(0))] * x.rank
     for i, axis in enumerate(axes):
         pads[axis] = (amounts[i], amounts[n + i])
-    mode = node.get("mode", "constant")
     cropped = {
         i: (-minimum(a, 0), x.shape[i] + minimum(a, 0) + minimum(b, 0), 1)
         for i, (a, b) in enumerate(pads)
@@ -233,17 +398,60 @@ def pad(ctx: Context, node: Node) -> Operand:
     shape = [d + a + b for d, (a, b) in zip(x.shape, pads, strict=True)]
 
     def source(i: int, at: Ix) -> Ix:
-        dim, (before, after) = x.shape[i], pads[i]
-        if before == ix(0) and after == ix(0):
-            return at
-        at = at - before
-        if mode == "edge":
-            return maximum(minimum(at, dim - 1), 0)
-        if mode == "wrap":
-            return (at + dim) % dim
-        return maximum(minimum(maximum(at, -at), (dim - 1) * 2 - at), 0)
+        before, after = pads[i]
+        return at if before == after == ix(0) else _mirrored(at - before, x.shape[i], mode)
 
     return ctx.view(x, shape, lambda *axes: [source(i, a) for i, a in enumerate(axes)])
+
+
+def _mirrored(at: Ix, dim: Ix, mode: str) -> Ix:
+    """The element of an axis that stands at a position outside it, in a mode other than constant."""
+    if mode == "edge":
+        return maximum(minimum(at, dim - 1), 0)
+    if mode == "wrap":
+        return (at + dim) % dim
+    return maximum(minimum(maximum(at, -at), (dim - 1) * 2 - at), 0)
+
+
+def _run_time_pad(
+    ctx: Context, node: Node, x: Operand, mode: str, axes: Sequence[int] | None, amounts: Sequence[Ix]
+) -> Operand:
+    """A Pad whose amounts or axes only a run tells."""
+    if axes is None and node.optional(3) is None:
+        axes = range(x.rank)
+    n = len(amounts) // 2
+    pads = [(ix(0), ix(0))] * x.rank
+    if axes is not None:
+        for i, axis in enumerate(axes):
+            pads[axis] = amounts[i], amounts[n + i]
+    else:
+        places = [Index(a) for a in ctx.integers(node.input(3), "its axes").reshape(-1)]
+        for axis in range(x.rank):
+            chosen = [_chosen(places, axis, x.rank, part, ix(0)) for part in (amounts[:n], amounts[n:])]
+            pads[axis] = ctx.measure(ctx.scalar(chosen[0])), ctx.measure(ctx.scalar(chosen[1]))
+    shape = [ctx.size(d + a + b, None, 0, i) for i, (d, (a, b)) in enumerate(zip(x.shape, pads, strict=True))]
+    given = node.optional(2)
+
+    def value(out: tuple) -> Value:  # type: ignore[type-arg]
+        index: list[Ix] = []
+        inside: Value = Const(True, "bool")
+        for at, d, (before, after) in zip(out, x.shape, pads, strict=True):
+            if before == after == ix(0):
+                index.append(ix(at))
+                continue
+            place = ix(at) - before
+            for test in (
+                Op("ge", (Index(place), Const(0, "i64")), "bool"),
+                Op("lt", (Index(place), Index(d)), "bool"),
+            ):
+                inside = test if inside == Const(True, "bool") else Op("and", (inside, test), "bool")
+            index.append(place if mode == "constant" else _mirrored(place, d, mode))
+        if mode != "constant":
+            return ctx.read(x, index)
+        fill = Const(0, x.dtype) if given is None else ctx.read(given, [0] * given.rank)
+        return Select(inside, ctx.read(x, index), fill)
+
+    return ctx.map(shape, x.dtype, value)
 
 
 @lowers("Gather")
@@ -327,7 +535,7 @@ def space_to_depth(ctx: Context, node: Node) -> Operand:
 @lowers("Trilu")
 def trilu(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
-    offset = integers(node, 1, "k")
+    offset = integers(ctx, node, 1, "k")
     k = offset[0] if offset else ix(0)
     upper = bool(node.get("upper", 1))
 
@@ -342,9 +550,9 @@ def trilu(ctx: Context, node: Node) -> Operand:
 @lowers("OneHot")
 def one_hot(ctx: Context, node: Node) -> Operand:
     indices, values = node.input(0), node.input(2)
-    depth = (integers(node, 1, "depth") or [ix(0)])[0]
     rank = indices.rank + 1
     axis = node.get("axis", -1) % rank
+    depth = ctx.size((integers(ctx, node, 1, "depth") or [ix(0)])[0], None, 0, axis)
     shape = [*indices.shape[:axis], depth, *indices.shape[axis:]]
 
     def value(axes: tuple) -> Value:  # type: ignore[type-arg]
@@ -380,7 +588,8 @@ def known(ctx: Context, values: np.ndarray, dtype: str = "i64") -> Operand:
 
 @lowers("ConstantOfShape")
 def constant_of_shape(ctx: Context, node: Node) -> Operand:
-    shape = integers(node, 0, "the shape") or []
+    wanted = integers(ctx, node, 0, "the shape") or []
+    shape = [ctx.size(d, None, 0, i) for i, d in enumerate(wanted)]
     value = node.get("value")
     data = np.zeros(1, np.float32) if value is None else value.numpy()
     fill = ctx.constant(data.reshape(-1)[:1])
@@ -395,11 +604,37 @@ def range_(ctx: Context, node: Node) -> Operand:
     if len(data) == 3:
         return ctx.constant(np.arange(*data, dtype=DTYPES[start.dtype]))
     known_bounds = [x.known.reshape(-1)[0] for x in bounds if x.known is not None]
-    if len(known_bounds) < 3:
-        raise node.unsupported("its bounds are computed at run time", "make them functions of input shapes")
+    if len(known_bounds) < 3 or not known_bounds[2].is_const or any(map(ctx.is_loose, known_bounds)):
+        return _run_time_range(ctx, node, bounds)
     a, b, step = known_bounds
     count = maximum((b - a).ceildiv(step) if step.value > 0 else (a - b).ceildiv(-step), 0)
     return ctx.map([count], start.dtype, lambda axes: cast(Index(a + ix(axes[0]) * step), start.dtype))
+
+
+def _run_time_range(ctx: Context, node: Node, bounds: Sequence[Operand]) -> Operand:
+    """A Range of scalars that only a run tells."""
+    dtype = bounds[0].dtype
+    start, limit, step = (ctx.read(x, [0] * x.rank) for x in bounds)
+    gap = Op("sub", (limit, start), dtype)
+    if dtype in FLOATS:
+        count = cast(Op("ceil", (Op("div", (gap, step), dtype),), dtype), "i64")
+    else:
+        wide, by = cast(gap, "i64"), cast(step, "i64")
+        by = Select(_equal(by, 0), Const(1, "i64"), by)
+        even = Op("eq", (Op("mul", (Op("div", (wide, by), "i64"), by), "i64"), wide), "bool")
+        same = Op("eq", (_negative(wide), _negative(by)), "bool")
+        up = Select(even, Const(0, "i64"), Select(same, Const(1, "i64"), Const(0, "i64")))
+        count = Op("add", (Op("div", (wide, by), "i64"), up), "i64")
+    size = ctx.size(Op("max", (count, Const(0, "i64")), "i64"), None, 0, 0)
+
+    def element(axes: tuple) -> Value:  # type: ignore[type-arg]
+        return Op("add", (start, Op("mul", (cast(Index(ix(axes[0])), dtype), step), dtype)), dtype)
+
+    return ctx.map([size], dtype, element)
+
+
+def _negative(a: Value) -> Value:
+    return Op("lt", (a, Const(0, "i64")), "bool")
 
 
 @lowers("EyeLike")
@@ -418,7 +653,7 @@ def eye_like(ctx: Context, node: Node) -> Operand:
 def resize(ctx: Context, node: Node) -> Operand:
     """Nearest and linear, along any axes whose sizes are known; nearest by a whole factor along any axis."""
     x = node.input(0)
-    sizes, scales = _resize_sizes(node, x)
+    sizes, scales = _resize_sizes(ctx, node, x)
     mode = node.get("mode", "nearest")
     if mode not in ("nearest", "linear"):
         raise node.unsupported(f"mode={mode}", "use nearest or linear")
@@ -479,7 +714,7 @@ def _integer_ratio(table: np.ndarray | None, size: Ix) -> int:
     return ratio if ratio and np.array_equal(table, np.arange(n) // ratio) else 0
 
 
-def _resize_sizes(node: Node, x: Operand) -> tuple[list[Ix], list[float]]:
+def _resize_sizes(ctx: Context, node: Node, x: Operand) -> tuple[list[Ix], list[float]]:
     if node.operator == "Upsample" or node.opset < 11:
         scales = node.get("scales")
         scales = list(node.constant(1, "scales")) if scales is None else list(scales)
@@ -489,7 +724,7 @@ def _resize_sizes(node: Node, x: Operand) -> tuple[list[Ix], list[float]]:
     axes = [a % x.rank for a in node.get("axes", range(x.rank))]
     sizes_operand, scales_operand = node.optional(3), node.optional(2)
     if sizes_operand is not None and sizes_operand.shape != (ix(0),):
-        wanted = integers(node, 3, "sizes") or []
+        wanted = integers(ctx, node, 3, "sizes") or []
         sizes = list(x.shape)
         ratios = [1.0] * x.rank
         for axis, size in zip(axes, wanted, strict=True):

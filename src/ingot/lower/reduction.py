@@ -11,7 +11,7 @@ from ingot.ir.ops import neutral
 from ingot.ir.program import Reduce, Row, Tensor
 from ingot.lower.context import Context, Node, Operand, cast
 from ingot.lower.elementwise import EPSILON, FLOATS, const, op
-from ingot.lower.movement import axes_from, axis_of
+from ingot.lower.movement import axis_flags, axis_of, kept_sizes, known_axes
 from ingot.lower.registry import lowers
 
 
@@ -73,12 +73,32 @@ _PLAIN = {"ReduceSum": "add", "ReduceProd": "mul", "ReduceMax": "max", "ReduceMi
 )  # fmt: skip
 def reduce_node(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
-    axes = axes_from(node, 1, x.rank)
+    axes = known_axes(node, 1, x.rank)
+    keep = bool(node.get("keepdims", 1))
+    if axes is None and node.optional(1) is not None:
+        flags = axis_flags(ctx, node, 1, x.rank)
+        total = _reduced(ctx, node, _split_by(ctx, x, flags, keep), range(1, 2 * x.rank, 2), False)
+        count = x.rank - node.input(1).shape[0].value
+        return total if keep else ctx.reshape(total, kept_sizes(ctx, x, flags, count))
     if not axes:
         if node.get("noop_with_empty_axes", 0):
             return x
         axes = list(range(x.rank))
-    keep = bool(node.get("keepdims", 1))
+    return _reduced(ctx, node, x, axes, keep)
+
+
+def _split_by(ctx: Context, x: Operand, flags: Sequence[Value], declared: bool) -> Operand:
+    """x with two axes in place of each: the first as long where there is no flag and 1 where there is, the second the
+    other way round. declared: whether the first are the sizes of the node's output."""
+    shape = []
+    for axis, (flag, d) in enumerate(zip(flags, x.shape, strict=True)):
+        first, second = Select(flag, Const(1, "i64"), Index(d)), Select(flag, Index(d), Const(1, "i64"))
+        kept = ctx.size(first, d, 0, axis) if declared else ctx.measure(ctx.scalar(first), most=maximum(d, 1))
+        shape += [kept, ctx.measure(ctx.scalar(second), most=maximum(d, 1))]
+    return ctx.view(x, shape, lambda *axes: [a + b for a, b in zip(axes[::2], axes[1::2], strict=True)])
+
+
+def _reduced(ctx: Context, node: Node, x: Operand, axes: Sequence[int], keep: bool) -> Operand:
     kind = node.operator
     if kind in _PLAIN:
         return reduce(ctx, x, axes, keep, _PLAIN[kind])

@@ -9,7 +9,7 @@ import numpy as np
 from ingot.ir.index import Ix, ix, less, maximum, minimum, nonnegative
 from ingot.lower.context import Context, Node, Operand
 from ingot.lower.elementwise import dtype_name
-from ingot.lower.movement import axes_from, integers, known
+from ingot.lower.movement import known, known_axes
 
 _LIMIT = 4096
 _INTEGERS = ("i64", "i32", "bool")
@@ -92,13 +92,27 @@ def _gather(node: Node, arrays: list[np.ndarray]) -> np.ndarray | None:
     return np.asarray(np.take(x, index, axis=node.get("axis", 0)), object)
 
 
+def _integers(node: Node, i: int, attribute: str | None = None) -> list[Ix] | None:
+    """Integers from an attribute (older opsets) or from input i, which is known up to symbols. None where absent."""
+    if attribute is not None and attribute in node.attributes:
+        return [ix(v) for v in node.attributes[attribute]]
+    operand = node.optional(i)
+    if operand is None:
+        return None
+    assert operand.known is not None
+    return [ix(v) for v in operand.known.reshape(-1)]
+
+
 def _slice(node: Node, arrays: list[np.ndarray]) -> np.ndarray | None:
-    starts, ends = integers(node, 1, "starts", "starts"), integers(node, 2, "ends", "ends")
-    steps = integers(node, 4, "steps") or [ix(1)] * len(starts or [])
-    axes = axes_from(node, 3, arrays[0].ndim) or list(range(len(starts or [])))
+    starts, ends = _integers(node, 1, "starts"), _integers(node, 2, "ends")
+    steps = _integers(node, 4) or [ix(1)] * len(starts or [])
+    axes = known_axes(node, 3, arrays[0].ndim)
+    if axes is None and node.optional(3) is not None:
+        return None
+    axes = axes or list(range(len(starts or [])))
     cut = [slice(None)] * arrays[0].ndim
     for axis, a, b, s in zip(axes, starts or [], ends or [], steps, strict=True):
-        if not (a.is_const and b.is_const):
+        if not (a.is_const and b.is_const and s.is_const):
             return None
         cut[axis] = slice(a.value, None if s.value < 0 and b.value < -(2**31) else b.value, s.value)
     return arrays[0][tuple(cut)]
@@ -108,19 +122,23 @@ def _concat(node: Node, arrays: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(arrays, axis=node.get("axis", 0))
 
 
-def _squeeze(node: Node, arrays: list[np.ndarray]) -> np.ndarray:
-    axes = axes_from(node, 1, arrays[0].ndim)
+def _squeeze(node: Node, arrays: list[np.ndarray]) -> np.ndarray | None:
+    axes = known_axes(node, 1, arrays[0].ndim)
+    if axes is None and node.optional(1) is not None:
+        return None
     return np.squeeze(arrays[0], tuple(axes) if axes else None)
 
 
-def _unsqueeze(node: Node, arrays: list[np.ndarray]) -> np.ndarray:
-    found = integers(node, 1, "axes", "axes") or []
+def _unsqueeze(node: Node, arrays: list[np.ndarray]) -> np.ndarray | None:
+    found = _integers(node, 1, "axes") or []
+    if not all(a.is_const for a in found):
+        return None
     rank = arrays[0].ndim + len(found)
     return np.expand_dims(arrays[0], tuple(a.value % rank for a in found))
 
 
 def _reshape(node: Node, arrays: list[np.ndarray]) -> np.ndarray | None:
-    shape = integers(node, 1, "the shape", "shape") or []
+    shape = _integers(node, 1, "shape") or []
     return arrays[0].reshape([d.value for d in shape]) if all(d.is_const for d in shape) else None
 
 

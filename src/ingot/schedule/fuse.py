@@ -17,6 +17,7 @@ from ingot.ir.program import (
     Fill,
     Map,
     MatMul,
+    Measure,
     Operation,
     Program,
     Recurrent,
@@ -43,11 +44,12 @@ def fuse(program: Program) -> Program:
 
 
 def eliminate_dead(program: Program) -> int:
-    """Drop operations whose output nothing reads."""
+    """Drop operations whose output nothing reads; what is measured stays, as sizes may depend on it."""
     live: set[Tensor] = {t.root()[0] for t in program.outputs}
     kept: list[Operation] = []
     for operation in reversed(program.operations):
-        if operation.demand or any(t.root()[0] in live for t in operation.writes()):
+        wanted = isinstance(operation, Measure) or operation.demand
+        if wanted or any(t.root()[0] in live for t in operation.writes()):
             kept.append(operation)
             live |= {t.root()[0] for t in operation.inputs()}
     dropped = len(program.operations) - len(kept)
@@ -96,7 +98,7 @@ def inline_maps(program: Program) -> int:
 
 def _can_inline(producer: Map, consumer: Operation) -> bool:
     tensor = producer.output
-    if any(t is tensor for t, _ in consumer.guard) or isinstance(consumer, Recurrent | Fill):
+    if any(t is tensor for t, _ in consumer.guard) or isinstance(consumer, Recurrent | Fill | Measure):
         return False
     if producer.guard != consumer.guard[: len(producer.guard)]:
         return False

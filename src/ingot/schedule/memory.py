@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ingot.ir.index import Ix, Monomial, evaluate, ix, maximum
+from ingot.ir.index import Ix, Monomial, evaluate, ix, maximum, most
 from ingot.ir.nodes import DTYPES, Read, walk
 from ingot.ir.program import Attention, Fill, Operation, Program, Recurrent, Row, Tensor
 from ingot.schedule.layout import Layout
@@ -56,11 +56,15 @@ def plan(program: Program, layouts: Mapping[Tensor, Layout]) -> Plan:
 def typical_values(program: Program) -> dict[str, int]:
     """The symbol values at which sizes are compared and reported: 1 for a first dimension (a batch), else 64."""
     first = {t.shape[0] for t in program.inputs if t.shape}
-    return {v.name: 1 if ix(v) in first else 64 for v in program.symbols}
+    values = {v.name: 1 if ix(v) in first else 64 for v in program.symbols}
+    for symbol, bound in program.bounds().items():
+        values[symbol.name] = 0 if bound is None else evaluate(bound, values)
+    return values
 
 
 def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mapping[str, int]) -> list[_Life]:
     """A life for each storage; operations that can work in place share one."""
+    bounds = program.bounds()
     spans: dict[Tensor, list[int]] = {}
     writers: dict[Tensor, int] = {}
     for i, operation in enumerate(program.operations):
@@ -83,7 +87,9 @@ def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mappi
     for tensor, (first, last) in spans.items():
         owner = storage[tensor]
         if owner not in lives:
-            padded = _aligned(layouts[owner].size(owner.shape) * DTYPES[owner.dtype].itemsize)
+            size = most(layouts[owner].size(owner.shape), bounds)
+            assert size is not None, f"{owner} has no bound"
+            padded = _aligned(size * DTYPES[owner.dtype].itemsize)
             lives[owner] = _Life([owner], first, last, padded, evaluate(padded, values))
         if tensor is not owner:
             lives[owner].tensors.append(tensor)
