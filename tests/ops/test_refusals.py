@@ -67,7 +67,7 @@ UNSUPPORTED = [
         constants={"r": RECURRENT["r"]}),
     bad("if_of_different_shapes", "its branches give shapes", "float[2,3] x, bool c",
         "y = If(c) <then_branch = t () => (float[] a) { a = Relu(x) }, else_branch = e () => (float[] b) { b = Concat<axis=0>(x, x) }>"),
-    bad("reshape_rank_computed", "it is no short vector of known length", "float[2,3] x, int64[n] s", "y = Reshape(x, s)"),
+    bad("reshape_rank_computed", "it is no short vector of known length", "float[2,3] x, int64[n] s", "y = Reshape(x, s)", sizes=({"n": 2},)),
     bad("tile_without_bound", "and no bound", "float[9] x, int64[1] r", "y = Tile(x, r)"),
     bad("range_without_bound", "and no bound", "int64 n", "y = Range(a, n, d)", "int64[] y",
         constants={"a": np.int64(0), "d": np.int64(1)}),

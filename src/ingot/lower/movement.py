@@ -286,7 +286,7 @@ def _run_time_slice(
             else Index(values[list(axes).index(axis)])
             for values, default in ((starts, ix(0)), (ends, dim), (steps, ix(1)))
         ]
-        first, count = _window_of(*parts, dim)
+        first, count = _window_of(parts[0], parts[1], parts[2], dim)
         size = ctx.size(count, dim, 0, axis)
         cut[axis] = ctx.measure(ctx.scalar(first)), size, ctx.measure(ctx.scalar(parts[2]))
     return _window(ctx, x, cut)
