@@ -61,7 +61,7 @@ NUMPY_NAMES = {
 def compile(
     model: str | Path | onnx.ModelProto | onnx_ir.Model,
     *,
-    shapes: Mapping[str, Sequence[int | str]] | None = None,
+    shapes: Mapping[str, Sequence[int | str] | None] | None = None,
     target: str = "native",
     precision: str = "f32",
     emit: str = "library",
@@ -75,7 +75,8 @@ def compile(
 ) -> Package:
     """Cast a model into a package.
 
-    model: a path or a loaded model. shapes: input name -> dimensions, integers or symbol names, in place of the model's.
+    model: a path or a loaded model. shapes: input name -> dimensions, integers or symbol names, in place of the model's;
+    of a sequence x, "x.0", "x.1" … for its elements, or x: () where it has none; None for an optional without a value.
     target: "native" or a name of `ingot targets`. emit: "library", "static" or "source". cc: a C compiler other than
     the default. name: of the library, by default the model's. winograd_error: the most that Winograd's transforms may add
     to a convolution, relative to its largest output; 0 leaves them out. profile: the library counts the time of each
@@ -382,6 +383,14 @@ def ports_of(tensors: Sequence[Tensor]) -> list[Port]:
     ]
 
 
+def _groups(program: Program) -> dict[str, Any]:
+    """What the manifest says of a model whose inputs and outputs are not all tensors."""
+    groups = {"inputs": program.input_groups, "outputs": program.output_groups}
+    if all(g.kind == "tensor" for of in groups.values() for g in of):
+        return {}
+    return {"groups": {key: [[g.name, g.kind, g.count] for g in of] for key, of in groups.items()}}
+
+
 def _cmake(name: str, plain: Sequence[str], kernels: Sequence[str], target: Target) -> str:
     return (
         f"cmake_minimum_required(VERSION 3.16)\nproject({name} C)\n"
@@ -429,6 +438,7 @@ def _package(
         "outputs": [
             {"name": p.name, "dtype": p.dtype, "shape": list(p.shape)} for p in ports_of(program.outputs)
         ],
+        **_groups(program),
         "symbols": {name: {"typical": value} for name, value in memory.typical.items()},
         "memory": sizes,
         "kernels": kernels,

@@ -41,6 +41,7 @@ CODES: dict[str, str] = {
     "run-failed": "the model stopped while running",
     "shape-mismatch": "shapes that do not fit together",
     "shape-unknown": "a shape cannot be derived at compile time",
+    "structure-unknown": "the length of a sequence or the presence of an optional is known only at run time",
     "target-mismatch": "this processor lacks instructions that the package was compiled for",
     "target-unknown": "no such target",
     "tuning-invalid": "the file of tuning results is missing, damaged or of another format",

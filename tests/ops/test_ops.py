@@ -11,6 +11,7 @@ import onnx
 import pytest
 import recurrent_cases
 import reduction_cases
+import sequences_cases
 import size_cases
 from case import Case, Group, groups, run_interpreted
 
@@ -25,6 +26,7 @@ TABLES = {
     "contraction": contraction_cases.CASES,
     "recurrent": recurrent_cases.CASES,
     "control": control_cases.CASES,
+    "sequences": sequences_cases.CASES,
     "fused": fused_cases.CASES,
     "size": size_cases.CASES,
 }

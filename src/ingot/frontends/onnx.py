@@ -16,6 +16,7 @@ from ingot.errors import IngotError
 from ingot.frontends.check import check_model, external_path
 from ingot.frontends.formats import recognise
 from ingot.frontends.shapes import apply_shapes, name_symbols
+from ingot.frontends.structure import expand_inputs
 from ingot.frontends.wire import SELF, MalformedError, TruncatedError, strip_weights
 
 ModelLike = str | os.PathLike[str] | onnx.ModelProto | ir.Model
@@ -23,12 +24,12 @@ ModelLike = str | os.PathLike[str] | onnx.ModelProto | ir.Model
 _AGAIN = "copy, download or export the file again"
 
 
-def load_model(model: ModelLike, shapes: Mapping[str, Sequence[int | str]] | None = None) -> ir.Model:
+def load_model(model: ModelLike, shapes: Mapping[str, Sequence[int | str] | None] | None = None) -> ir.Model:
     """The model as onnx_ir, checked, with constants only as initializers and every input dimension known or named.
 
     model: the path of an ONNX file, or a model in memory, which is not changed, but that an onnx_ir.Model gets its
     nodes in topological order. shapes: new shapes of inputs, of
-    integers and symbol names; see `apply_shapes`.
+    integers and symbol names, and what sequences and optionals are made of; see `apply_shapes` and `expand_inputs`.
     Initializers that are also graph inputs are constants. Values of all graphs have distinct names, and nodes stand
     in topological order. External data is mapped, not read. Operators that nobody knows are no error here.
     Raises IngotError: model-*, external-data-*, input-name, input-shape.
@@ -47,8 +48,9 @@ def load_model(model: ModelLike, shapes: Mapping[str, Sequence[int | str]] | Non
         )
     _drop_constant_inputs(loaded)
     separate_names(loaded)
+    tensors = expand_inputs(loaded, shapes or {})
     name_symbols(loaded)
-    apply_shapes(loaded, shapes or {})
+    apply_shapes(loaded, tensors)
     return loaded
 
 

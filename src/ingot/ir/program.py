@@ -248,6 +248,16 @@ class Fill(Operation):
     inner: Tensor
 
 
+@dataclass(frozen=True)
+class Group:
+    """An input or output of the model as tensors of the program. kind: "tensor", "sequence" of `count` elements, or
+    "absent", an optional without a value, which is no tensor at all."""
+
+    name: str
+    kind: str = "tensor"
+    count: int = 1
+
+
 @dataclass(eq=False)
 class Measure(Operation):
     """Give `symbol` its value for the rest of the run: the element of `source` at a row-major position, or the value
@@ -277,6 +287,7 @@ class Program:
     requires: pairs of sizes that the operations take to be equal; a run in which some pair is not ends when that is known.
     macs: multiply-adds of a run with every convolution summed directly over its padded input, None where a size is known
     only at run time. winograd_error: the most that Winograd's transforms add to a convolution, relative to its largest output.
+    input_groups, output_groups: what the model's own inputs and outputs are.
     """
 
     name: str
@@ -287,6 +298,8 @@ class Program:
     requires: list[tuple[Ix, Ix]] = field(default_factory=list)
     macs: int | None = None
     winograd_error: float = 0.0
+    input_groups: list[Group] = field(default_factory=list)
+    output_groups: list[Group] = field(default_factory=list)
 
     def bounds(self) -> dict[Var, Ix | None]:
         """What each symbol that is measured is at most, by the symbols of the inputs; None for one that sizes nothing."""

@@ -60,6 +60,22 @@ class Operand:
         return tuple(d.value for d in self.shape) if all(d.is_const for d in self.shape) else None
 
 
+@dataclass(eq=False)
+class SequenceOperand:
+    """A sequence while the graph is lowered: its elements, so that its length is known. dtype: of every element."""
+
+    elements: tuple[Operand, ...]
+    dtype: str
+
+
+@dataclass(eq=False)
+class Absent:
+    """An optional without a value; one with a value is that value."""
+
+
+Anything = Operand | SequenceOperand | Absent
+
+
 @dataclass
 class Node:
     """An ONNX node with its inputs resolved; absent inputs are None. declared: the shapes that the model states for its
@@ -69,7 +85,7 @@ class Node:
     domain: str
     name: str
     opset: int
-    inputs: list[Operand | None]
+    inputs: list[Anything | None]
     attributes: Mapping[str, Any]
     outputs: Sequence[str]
     declared: Sequence[Sequence[int | str | None] | None] = ()
@@ -90,7 +106,27 @@ class Node:
         return operand
 
     def optional(self, i: int) -> Operand | None:
+        """Input i, a tensor, or None. Raises IngotError unsupported for anything else."""
+        value = self.value(i)
+        if isinstance(value, SequenceOperand | Absent):
+            kind = "a sequence" if isinstance(value, SequenceOperand) else "an optional without a value"
+            raise self.unsupported(f"input {i} is {kind} and must be a tensor")
+        return value
+
+    def value(self, i: int) -> Anything | None:
+        """Input i, whatever it is."""
         return self.inputs[i] if i < len(self.inputs) else None
+
+    def sequence(self, i: int) -> SequenceOperand:
+        """Input i, a sequence. Raises IngotError unsupported for anything else."""
+        value = self.value(i)
+        if not isinstance(value, SequenceOperand):
+            raise self.unsupported(f"input {i} is no sequence")
+        return value
+
+    def operands(self) -> list[Operand]:
+        """The inputs that are there, all of them tensors."""
+        return [x for i in range(len(self.inputs)) if (x := self.optional(i)) is not None]
 
     def constant(self, i: int, what: str) -> np.ndarray:
         """Input i, which must be constant. Raises IngotError unsupported."""
@@ -109,15 +145,15 @@ class Node:
 class Context:
     """The program under construction. Its methods make tensors and operations; all return operands.
 
-    lower_graph: lowers a subgraph in the current scope; the operands of its outputs. names: of the symbols. bounds: what
-    each measured symbol is at most, None for one that sizes nothing.
+    lower_graph: lowers a subgraph in the current scope, given the values of its inputs; those of its outputs. names: of the
+    symbols. bounds: what each measured symbol is at most, None for one that sizes nothing.
     """
 
     program: Program
-    lower_graph: Callable[[Any], list[Operand]]
+    lower_graph: Callable[[Any, Sequence[Anything]], list[Anything]]
     node: Node = field(init=False)
     guards: tuple[tuple[Tensor, bool], ...] = ()
-    values: dict[str, Operand] = field(default_factory=dict)
+    values: dict[str, Anything] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     bounds: dict[Var, Ix | None] = field(default_factory=dict)
     _count: int = 0

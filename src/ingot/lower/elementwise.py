@@ -241,7 +241,7 @@ BINARY: dict[str, Callable[[Value, Value, Node], Value]] = {
 @lowers(*BINARY)
 def binary(ctx: Context, node: Node) -> Operand:
     """Elementwise over two or (Min, Max) more operands with multidirectional broadcasting."""
-    operands = [x for x in node.inputs if x is not None]
+    operands = node.operands()
     shape = ctx.broadcast(*(x.shape for x in operands))
     element = BINARY[node.operator]
 
@@ -258,7 +258,7 @@ def binary(ctx: Context, node: Node) -> Operand:
 
 @lowers("Sum", "Mean")
 def variadic(ctx: Context, node: Node) -> Operand:
-    operands = [x for x in node.inputs if x is not None]
+    operands = node.operands()
     shape = ctx.broadcast(*(x.shape for x in operands))
 
     def value(axes: tuple) -> Value:  # type: ignore[type-arg]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +12,21 @@ import onnx_ir as onnxir
 from ingot.errors import IngotError
 from ingot.ir.index import Ix, Var, ix, most, symbol
 from ingot.ir.nodes import COMPUTED
-from ingot.ir.program import Map, Program, Tensor, identity
-from ingot.lower import contraction, control, elementwise, movement, recurrent, reduction, shapes
-from ingot.lower.context import Context, Node, Operand
+from ingot.ir.program import Group, Map, Program, Tensor, identity
+from ingot.lower import (
+    contraction,
+    control,
+    elementwise,
+    movement,
+    recurrent,
+    reduction,
+    sequences,
+    shapes,
+)
+from ingot.lower.context import Absent, Anything, Context, Node, Operand, SequenceOperand
 from ingot.lower.registry import REGISTRY
 
-FAMILIES = (contraction, control, elementwise, movement, recurrent, reduction)
+FAMILIES = (contraction, control, elementwise, movement, recurrent, reduction, sequences)
 """The modules whose import fills the registry."""
 
 
@@ -77,26 +87,47 @@ class _Lowering:
         for value in graph.inputs:
             if value.name in initializers:
                 continue
+            if not isinstance(value.type, onnxir.TensorType | None):
+                raise IngotError(
+                    "shape-unknown",
+                    "this input is a sequence or an optional, and nothing says of what",
+                    where=str(value.name),
+                    remedy=f"give its elements, such as --shape {value.name}.0:4 --shape {value.name}.1:3, or "
+                    f"--shape {value.name}: for none",
+                )
             tensor = Tensor(str(value.name), self.dtype(value), self.shape(value), "input")
             self.check_rank(tensor)
             ctx.program.inputs.append(tensor)
             ctx.values[tensor.name] = ctx.wrap(tensor)
         ctx.names |= self.symbols.keys()
+        ctx.program.input_groups = [Group(*group) for group in self.model.meta.get("groups", ())] or [
+            Group(t.name) for t in ctx.program.inputs
+        ]
         results = self.graph(graph)
-        for value, operand in zip(graph.outputs, results, strict=True):
-            if str(value.name) in self.poisoned:
+        for value, result in zip(graph.outputs, results, strict=True):
+            name = str(value.name)
+            if name in self.poisoned:
                 continue
-            self.output(value, operand)
+            group = Group(name)
+            if isinstance(result, SequenceOperand):
+                group = Group(name, "sequence", len(result.elements))
+                for i, element in enumerate(result.elements):
+                    self.output(f"{name}.{i}", element, _declared(value))
+            elif isinstance(result, Absent):
+                group = Group(name, "absent", 0)
+            else:
+                self.output(name, result, _declared(value))
+            ctx.program.output_groups.append(group)
         ctx.program.symbols = [*self.symbols.values(), *ctx.bounds]
         return ctx.program
 
-    def output(self, value: onnxir.Value, operand: Operand) -> None:
+    def output(self, name: str, operand: Operand, declared: list[int | str | None] | None) -> None:
         """Give a graph output a tensor of its own; the copy is fused away where the producer can write it.
 
         A dimension that is computed from measured ones becomes a symbol, so that what bounds them bounds it.
         """
-        ctx, name = self.ctx, str(value.name)
-        ctx.node = Node("Output", "", name, 0, [], {}, [], [_declared(value)])
+        ctx = self.ctx
+        ctx.node = Node("Output", "", name, 0, [], {}, [], [declared])
         shape = []
         for d in operand.shape:
             computed = len(d.terms) != 1 or d != ix(next(iter(d.variables()), 0))
@@ -148,13 +179,16 @@ class _Lowering:
                 dims.append(ix(self.symbols.setdefault(key, symbol(key))))
         return tuple(dims)
 
-    def graph(self, graph: onnxir.Graph) -> list[Operand]:
-        ctx = self.ctx
+    def graph(self, graph: onnxir.Graph, inputs: Sequence[Anything] = ()) -> list[Anything]:
+        """The values of a graph's outputs. inputs: those of a subgraph's inputs."""
+        ctx, outer = self.ctx, self.ctx.node
+        ctx.values.update(zip((str(v.name) for v in graph.inputs), inputs, strict=False))
         for name, value in graph.initializers.items():
             if value.const_value is not None:
                 ctx.values[name] = self.initializer(name, value.const_value)
         for i, node in enumerate(graph):
             self.node(node, i)
+        ctx.node = outer
         return [ctx.values.get(str(v.name)) or self.missing(str(v.name)) for v in graph.outputs]
 
     def missing(self, name: str) -> Operand:
@@ -212,12 +246,12 @@ class _Lowering:
                 raise IngotError("model-invalid", gap.reason, where=label, remedy=gap.remedy) from error
             self.fail(gap, outputs)
             return
-        results = result if isinstance(result, list) else [result]
+        results = result if isinstance(result, list | tuple) else [result]
         for name, operand in zip(outputs, results, strict=False):
             if name:
                 ctx.values[name] = operand
 
-    def operand(self, name: str, user: str) -> Operand:
+    def operand(self, name: str, user: str) -> Anything:
         if name not in self.ctx.values:
             raise IngotError(
                 "model-invalid",

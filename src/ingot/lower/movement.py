@@ -9,7 +9,16 @@ import numpy as np
 
 from ingot.ir.index import Ix, IxLike, ix, maximum, minimum, product
 from ingot.ir.nodes import DTYPES, Const, Index, Op, Select, Value, as_index
-from ingot.lower.context import Context, Node, Operand, cast, wrap_index
+from ingot.lower.context import (
+    Absent,
+    Anything,
+    Context,
+    Node,
+    Operand,
+    SequenceOperand,
+    cast,
+    wrap_index,
+)
 from ingot.lower.elementwise import FLOATS, dtype_name
 from ingot.lower.registry import lowers
 
@@ -64,8 +73,10 @@ def constant(ctx: Context, node: Node) -> Operand:
 
 
 @lowers("Identity", "Dropout")
-def forward(ctx: Context, node: Node) -> Operand | list[Operand]:
-    """Dropout outside training."""
+def forward(ctx: Context, node: Node) -> Anything | list[Operand]:
+    """Identity, also of sequences and optionals, and Dropout outside training."""
+    if isinstance(value := node.value(0), SequenceOperand | Absent):
+        return value
     x = node.input(0)
     if node.optional(2) is not None and node.constant(2, "training_mode").any():
         raise node.unsupported("training_mode", "export the model for inference")
@@ -204,12 +215,14 @@ def transpose(ctx: Context, node: Node) -> Operand:
 
 @lowers("Concat")
 def concat(ctx: Context, node: Node) -> Operand:
-    operands = [x for x in node.inputs if x is not None]
-    axis = axis_of(node, operands[0].rank)
-    operands = [x for x in operands if not (x.shape[axis].is_const and x.shape[axis].value == 0)] or operands[
-        :1
-    ]
-    return operands[0] if len(operands) == 1 else ctx.concat(operands, axis)
+    operands = node.operands()
+    return joined(ctx, operands, axis_of(node, operands[0].rank))
+
+
+def joined(ctx: Context, operands: Sequence[Operand], axis: int) -> Operand:
+    """Operands one after the other along an axis; empty ones are left out."""
+    full = [x for x in operands if x.shape[axis] != ix(0)] or operands[:1]
+    return full[0] if len(full) == 1 else ctx.concat(full, axis)
 
 
 @lowers("Split")
@@ -230,12 +243,12 @@ def split(ctx: Context, node: Node) -> list[Operand]:
         ctx.require(x.shape[axis], sum(sizes, ix(0)))
     results, at = [], ix(0)
     for size in sizes:
-        results.append(_window(ctx, x, {axis: (at, size, 1)}))
+        results.append(window(ctx, x, {axis: (at, size, 1)}))
         at = at + size
     return results
 
 
-def _window(ctx: Context, x: Operand, cut: Mapping[int, tuple[Ix, Ix, IxLike]]) -> Operand:
+def window(ctx: Context, x: Operand, cut: Mapping[int, tuple[Ix, Ix, IxLike]]) -> Operand:
     """x[start : … : step] with `size` elements along each axis of cut."""
     shape = [cut[i][1] if i in cut else d for i, d in enumerate(x.shape)]
     return ctx.view(
@@ -261,7 +274,7 @@ def slice_(ctx: Context, node: Node) -> Operand:
         last = _clamp(end, dim, low, high)
         count = (last - first).ceildiv(step) if step > 0 else (first - last).ceildiv(-step)
         cut[axis] = (first, maximum(count, 0), step)
-    return _window(ctx, x, cut)
+    return window(ctx, x, cut)
 
 
 def _run_time_slice(
@@ -289,7 +302,7 @@ def _run_time_slice(
         first, count = _window_of(parts[0], parts[1], parts[2], dim)
         size = ctx.size(count, dim, 0, axis)
         cut[axis] = ctx.measure(ctx.scalar(first)), size, ctx.measure(ctx.scalar(parts[2]))
-    return _window(ctx, x, cut)
+    return window(ctx, x, cut)
 
 
 def _chosen(places: Sequence[Value], axis: int, rank: int, values: Sequence[Ix], default: Ix) -> Value:
@@ -387,7 +400,7 @@ def pad(ctx: Context, node: Node) -> Operand:
         if (a.lower() or 0) < 0 or (b.lower() or 0) < 0
     }
     if cropped:
-        x = _window(ctx, x, cropped)
+        x = window(ctx, x, cropped)
         pads = [(maximum(a, 0), maximum(b, 0)) for a, b in pads]
     if mode == "constant":
         fill: float = node.get("value", 0.0)

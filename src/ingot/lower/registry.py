@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ingot.lower.context import Context, Node, Operand
+from ingot.lower.context import Anything, Context, Node
 
-Lowering = Callable[[Context, Node], "Operand | list[Operand]"]
+Lowering = Callable[[Context, Node], Anything | Sequence[Anything]]
 
 REGISTRY: dict[tuple[str, str], Lowering] = {}
 
 
 def lowers(*operators: str, domain: str = "") -> Callable[[Lowering], Lowering]:
-    """Register a function as the lowering of operators. It returns an operand for each output of the node."""
+    """Register a function as the lowering of operators. It returns a value for each output of the node."""
 
     def register(function: Lowering) -> Lowering:
         for operator in operators:

@@ -17,9 +17,11 @@ _INTEGERS = ("i64", "i32", "bool")
 
 def evaluate(ctx: Context, node: Node) -> Operand | None:
     """The node's result where all of it is known integers, else None."""
-    operands = [x for x in node.inputs if x is not None]
     handler = _HANDLERS.get(node.operator)
-    if handler is None or not operands or len(node.outputs) != 1:
+    if handler is None or len(node.outputs) != 1:
+        return None
+    operands = [x for x in node.inputs if isinstance(x, Operand)]
+    if not operands or len(operands) < sum(x is not None for x in node.inputs):
         return None
     if any(x.known is None or x.dtype not in _INTEGERS for x in operands):
         return None

@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,6 +91,8 @@ class Session:
         self._output_index = {port.name: i for i, port in enumerate(self._outputs)}
         self._input_dtypes = [np.dtype(DTYPES[port.dtype].numpy) for port in self._inputs]
         self._output_dtypes = [np.dtype(DTYPES[port.dtype].numpy) for port in self._outputs]
+        self._input_groups = _groups(manifest, "inputs", self._inputs, folder)
+        self._output_groups = _groups(manifest, "outputs", self._outputs, folder)
 
     def get_inputs(self) -> list[Port]:
         return list(self._inputs)
@@ -118,13 +120,16 @@ class Session:
 
     def run(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], run_options: Any = None
-    ) -> list[np.ndarray[Any, Any]]:
+    ) -> list[Any]:
         """One inference: the outputs named, or all in order where none is, as new arrays.
 
         feeds: an array for each input name, of exactly the input's dtype. An element type that NumPy lacks is passed as
-        unsigned integers of the same width. run_options: those of ONNX Runtime have no meaning here. Raises IngotError
+        unsigned integers of the same width. A sequence is a list of arrays, an optional without a value None. run_options:
+        those of ONNX Runtime have no meaning here. Raises IngotError
         input-name, input-dtype, input-rank, input-shape, output-name, memory-exhausted, index-range, run-failed.
         """
+        if self._input_groups is not None:
+            feeds = self._spread(feeds)
         state = self._free_state()
         try:
             keep = self._match(state, feeds)
@@ -147,6 +152,8 @@ class Session:
             raise self._input_error("memory-exhausted", cause, "use smaller inputs") from error
         finally:
             self._idle.append(state)
+        if self._output_groups is not None:
+            results = _gathered(results, self._output_groups)
         return self._select(results, output_names) if output_names else results
 
     def bind(
@@ -156,7 +163,7 @@ class Session:
 
         outputs: arrays that the outputs named are written to. Raises as `run` does, and IngotError output-array.
         """
-        return Binding(self, feeds, outputs or {})
+        return Binding(self, feeds if self._input_groups is None else self._spread(feeds), outputs or {})
 
     def io_binding(self) -> IoBinding:
         """An empty binding, with the calls of ONNX Runtime's that concern the processor."""
@@ -311,14 +318,41 @@ class Session:
         shape = self._bound_shape(state, index)
         return array if shape == array.shape else array.reshape(-1)[: _elements(shape)].reshape(shape).copy()
 
-    def _select(
-        self, results: list[np.ndarray[Any, Any]], names: Sequence[str]
-    ) -> list[np.ndarray[Any, Any]]:
-        self._check_output_names(names)
-        return [results[self._output_index[name]] for name in names]
+    def _spread(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """The feeds of the library's inputs: sequences become their elements, absent optionals go."""
+        groups = self._input_groups or []
+        if unknown := feeds.keys() - {name for name, _, _ in groups}:
+            known = ", ".join(name for name, _, _ in groups) or "none"
+            cause = f"there is no input {min(unknown)!r}"
+            raise self._input_error("input-name", cause, f"the inputs are: {known}")
+        ports = iter(self._inputs)
+        spread: dict[str, Any] = {}
+        for name, kind, count in groups:
+            value, names = feeds.get(name), [next(ports).name for _ in range(count)]
+            if kind == "absent":
+                if value is not None:
+                    raise self._input_error(
+                        "input-shape", f"the optional {name!r} was compiled without a value"
+                    )
+                continue
+            if kind == "sequence" and (not isinstance(value, list | tuple) or len(value) != count):
+                given = f"{len(value)} elements" if isinstance(value, list | tuple) else "no list"
+                cause = f"the sequence {name!r} was compiled for {count} elements and is {given}"
+                raise self._input_error(
+                    "input-shape", cause, "give a list of as many arrays, or compile it again"
+                )
+            if value is not None:
+                spread |= dict(zip(names, value if kind == "sequence" else [value], strict=True))
+        return spread
 
-    def _check_output_names(self, names: Iterable[str]) -> None:
+    def _select(self, results: list[Any], names: Sequence[str]) -> list[Any]:
         index = self._output_index
+        if self._output_groups is not None:
+            index = {name: i for i, (name, _, _) in enumerate(self._output_groups)}
+        self._check_output_names(names, index)
+        return [results[index[name]] for name in names]
+
+    def _check_output_names(self, names: Iterable[str], index: Collection[str]) -> None:
         if unknown := [name for name in names if name not in index]:
             raise IngotError(
                 "output-name",
@@ -377,7 +411,7 @@ class Binding:
         weakref.finalize(self, session._idle.append, state)
         arrays = session._take(state, feeds)
         self.inputs = dict(zip(session._input_index, arrays, strict=True))
-        session._check_output_names(outputs)
+        session._check_output_names(outputs, session._output_index)
         self.outputs = [
             session._check_output(port, outputs[port.name], shape, dtype)
             if port.name in outputs
@@ -445,7 +479,7 @@ class IoBinding:
     def _run(self) -> None:
         if self._binding is None:
             given = {name: array for name, array in self._wanted.items() if array is not None}
-            self._session._check_output_names(self._wanted)
+            self._session._check_output_names(self._wanted, self._session._output_index)
             self._binding = self._session.bind(self._feeds, given)
         self._results = self._binding.run()
 
@@ -499,6 +533,31 @@ def _check_files(folder: Path, manifest: dict[str, Any], library: Path) -> str:
             cause = "the weights are missing" if size is None else f"the weights have {size} bytes"
             raise damaged(weights, cause)
     return digest
+
+
+def _groups(
+    manifest: dict[str, Any], key: str, ports: list[Port], folder: Path
+) -> list[tuple[str, str, int]] | None:
+    """The model's own inputs or outputs as (name, kind, count of ports) where some is no tensor."""
+    if "groups" not in manifest:
+        return None
+    try:
+        groups = [(str(name), str(kind), int(count)) for name, kind, count in manifest["groups"][key]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(folder, f"the manifest's groups make no sense: {error}") from error
+    if sum(count for _, _, count in groups) != len(ports):
+        raise damaged(folder, f"the manifest's groups are not of its {key}")
+    return groups
+
+
+def _gathered(results: list[Any], groups: list[tuple[str, str, int]]) -> list[Any]:
+    """The model's own outputs: an array, a list of arrays, or None."""
+    arrays = iter(results)
+    gathered: list[Any] = []
+    for _, kind, count in groups:
+        elements = [next(arrays) for _ in range(count)]
+        gathered.append(elements if kind == "sequence" else elements[0] if kind == "tensor" else None)
+    return gathered
 
 
 def _ports(manifest: dict[str, Any], key: str, folder: Path) -> list[Port]:
