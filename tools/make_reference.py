@@ -21,7 +21,7 @@ import onnx
 
 import ingot
 from ingot import cli, debug, errors, target
-from ingot.graph.pipeline import RULES
+from ingot.graph.pipeline import COMPILE, OPTIMIZE, RULES
 from ingot.lower import lowering, shapes
 from ingot.lower.registry import REGISTRY
 from ingot.runtime.sources import native_text
@@ -265,6 +265,8 @@ def operators() -> str:
 def graph_rules() -> str:
     parts = [
         "The rules run in this order, and again from the start while one of them fires. The model is valid ONNX after each. "
+        f"`ingot compile` applies the first {len(COMPILE)}; `ingot optimize` all but "
+        f"{', '.join(code(name) for name in RULES if name not in OPTIMIZE)}. "
         "[Debug](../how-to/debug.md#why-did-a-rule-not-fire) shows how to ask why one did not fire.",
     ]
     for number, (name, rule) in enumerate(RULES.items(), 1):

@@ -14,17 +14,22 @@ if TYPE_CHECKING:
     from ingot.compiler import check, compile
     from ingot.emit.package import Package
     from ingot.report.inspect import inspect
+    from ingot.report.optimize import Optimized, optimize
     from ingot.runtime import Session, load
 
-__all__ = ["IngotError", "Package", "Session", "__version__", "check", "compile", "inspect", "load"]
+__all__ = [
+    "IngotError", "Optimized", "Package", "Session", "__version__", "check", "compile", "inspect", "load", "optimize",
+]  # fmt: skip
 
 _HOMES = {
+    "Optimized": "ingot.report.optimize",
     "Package": "ingot.emit.package",
     "Session": "ingot.runtime",
     "check": "ingot.compiler",
     "compile": "ingot.compiler",
     "inspect": "ingot.report.inspect",
     "load": "ingot.runtime",
+    "optimize": "ingot.report.optimize",
 }
 
 

@@ -12,7 +12,7 @@ from graphcase import parse
 import ingot.graph.rules
 from ingot.errors import IngotError
 from ingot.graph.explain import explain
-from ingot.graph.pipeline import RULES, PassReport, optimize
+from ingot.graph.pipeline import COMPILE, RULES, PassReport, optimize
 from ingot.testing import CLOSE, assert_close, lengths, reference
 
 RULE_FILES = sorted(p.stem for p in Path(ingot.graph.rules.__path__[0]).glob("*.py") if p.stem != "__init__")
@@ -42,14 +42,14 @@ def test_everything_together() -> None:
     before = reference(ir.to_proto(model), {"x": x})[0]
     reports = optimize(model)
     assert [node.op_type for node in model.graph] == ["Conv", "Relu"]
-    assert [report.name for report in reports] == list(RULES)
+    assert [report.name for report in reports] == list(COMPILE)
     assert all(report.fired == 0 for report in optimize(model))
     after = ir.to_proto(model)
     assert_close(reference(after, {"x": x})[0], before, CLOSE, reduction=lengths(after)["reduction"])
     assert set(model.graph.initializers) == {"w", "c.bias"}
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", COMPILE)
 def test_each_rule_can_be_disabled(name: str) -> None:
     model = parse(BLOCK, CONSTANTS)
     reports = optimize(model, disable=(name,))
@@ -90,7 +90,7 @@ def test_unknown_rules() -> None:
 def test_on_pass_sees_every_application() -> None:
     seen: list[PassReport] = []
     reports = optimize(parse(BLOCK, CONSTANTS), on_pass=seen.append)
-    assert {report.name for report in seen} == set(RULES)
+    assert {report.name for report in seen} == set(COMPILE)
     assert sum(report.fired for report in seen) == sum(report.fired for report in reports)
     assert [report.name for report in seen].count("infer_shapes") <= 2
 

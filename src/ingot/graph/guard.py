@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from ingot.graph.edit import Array
-from ingot.graph.pipeline import PassReport, optimize
+from ingot.graph.pipeline import COMPILE, PassReport, optimize
 from ingot.testing import CLOSE, Level, assert_close, lengths, reference
 
 
@@ -34,8 +34,10 @@ def verify(
     *,
     level: Level = CLOSE,
     disable: Collection[str] = (),
+    rules: Collection[str] = COMPILE,
+    on_pass: Callable[[PassReport], None] | None = None,
 ) -> list[Verdict]:
-    """`optimize(model)` in place, with all outputs compared to within `level` after each rule that fired.
+    """`optimize(model, disable, on_pass, rules)` in place, with all outputs compared to within `level` after each rule that fired.
 
     inputs: an array for every input, `random_inputs` when left out. Runs on ONNX Runtime with its optimisations off;
     where that is not installed or cannot run the model as given, on onnx.reference.
@@ -53,6 +55,8 @@ def verify(
 
     def check(report: PassReport) -> None:
         nonlocal before
+        if on_pass is not None:
+            on_pass(report)
         if not report.fired:
             return
         after = ir.to_proto(model)
@@ -66,7 +70,7 @@ def verify(
         verdicts.append(Verdict(report.name, report.fired, ""))
 
     with contextlib.suppress(_BrokenError):
-        optimize(model, disable, check)
+        optimize(model, disable, check, rules)
     return verdicts
 
 

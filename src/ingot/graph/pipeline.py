@@ -1,4 +1,4 @@
-"""THE ordered list of graph rules, and the loop that applies them."""
+"""THE ordered lists of graph rules, and the loop that applies them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ from ingot.graph.rules import (
     fold_shapes,
     fuse_conv_batch_norm,
     fuse_conv_scale,
+    fuse_gelu,
+    fuse_layer_norm,
     fuse_pad_conv,
+    fuse_rms_norm,
+    fuse_swish,
     infer_shapes,
     inline_functions,
     lift_constants,
@@ -36,7 +40,7 @@ from ingot.graph.trace import applying
 
 Rule = Callable[[ir.Model], int]
 
-RULES: dict[str, Rule] = {
+COMPILE: dict[str, Rule] = {
     "inline_functions": inline_functions.apply,
     "lift_constants": lift_constants.apply,
     "eliminate_identity": eliminate_identity.apply,
@@ -59,6 +63,20 @@ RULES: dict[str, Rule] = {
     "deduplicate_initializers": deduplicate_initializers.apply,
     "eliminate_common_subexpressions": eliminate_common_subexpressions.apply,
 }
+"""What `ingot compile` applies: rules that the lowering and its own fusions gain from, in order."""
+
+_KERNELS = frozenset({"expand_operators", "split_max_pool"})
+"""Rules that kernels gain from and that make the graph larger."""
+
+OPTIMIZE: dict[str, Rule] = {name: rule for name, rule in COMPILE.items() if name not in _KERNELS} | {
+    "fuse_swish": fuse_swish.apply,
+    "fuse_gelu": fuse_gelu.apply,
+    "fuse_rms_norm": fuse_rms_norm.apply,
+    "fuse_layer_norm": fuse_layer_norm.apply,
+}
+"""What `ingot optimize` applies, in order: fewer and larger operators of standard ONNX."""
+
+RULES: dict[str, Rule] = COMPILE | OPTIMIZE
 
 MAX_ROUNDS = 8
 """The list is applied again while a rule fires, at most this often."""
@@ -78,18 +96,19 @@ def optimize(
     disable: Collection[str] = (),
     on_pass: Callable[[PassReport], None] | None = None,
     keep: expand_operators.Operators | None = None,
+    rules: Collection[str] = COMPILE,
 ) -> list[PassReport]:
-    """Apply `RULES` to `model` in place, in order, again and again until none fires.
+    """Apply rules to `model` in place, in order, again and again until none fires.
 
     model: as `load_model` gives it: names distinct over all graphs, nodes in topological order. Its inputs, outputs
     and meaning stay as they are. disable: names of rules to leave out. on_pass: called after each application with
     what that application did; an exception from it ends the work between two rules. keep: operators that are not replaced
-    by the bodies that ONNX gives for them; None keeps all.
+    by the bodies that ONNX gives for them; None keeps all. rules: names of those to apply, `COMPILE` or `OPTIMIZE`.
     Returns one report a rule, in the order of the list, over all rounds.
     Raises IngotError rule-unknown, and internal when a rule fails, which leaves the model half rewritten.
     """
     check_names(disable)
-    totals = {name: PassReport(name) for name in RULES if name not in disable}
+    totals = {name: PassReport(name) for name in rules if name not in disable}
     changed: set[str] = set()
     for round_number in range(MAX_ROUNDS):
         expanded, changed = "expand_operators" in changed, set()

@@ -1,0 +1,173 @@
+"""Patterns of operators, which rules that fuse look for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from ingot.graph import edit
+
+_COMMUTATIVE = frozenset({"Add", "Mul"})
+
+
+@dataclass(frozen=True)
+class Var:
+    """Any value; the same one wherever the name stands."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Const:
+    """A floating-point constant of one element: `value` to within a rounding, or any where that is None."""
+
+    value: float | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Op:
+    """The first output of a node of one of `kinds`, separated by "|". name: what to call the node."""
+
+    kinds: str
+    inputs: tuple[Pattern, ...]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Either:
+    """The first of several patterns that matches."""
+
+    options: tuple[Pattern, ...]
+
+
+Pattern = Var | Const | Op | Either
+
+
+def op(kinds: str, *inputs: Pattern, name: str = "") -> Op:
+    """A node by its operator and what its first inputs are; further inputs are not looked at."""
+    return Op(kinds, inputs, name)
+
+
+def either(*options: Pattern) -> Either:
+    return Either(options)
+
+
+@dataclass(frozen=True)
+class Match:
+    """values: by the names of variables and constants. named: nodes by name. nodes: all of them, the root last."""
+
+    values: dict[str, ir.Value]
+    named: dict[str, ir.Node]
+    nodes: tuple[ir.Node, ...]
+
+    def number(self, name: str) -> float:
+        """A constant that was matched."""
+        array = edit.constant(self.values[name])
+        assert array is not None
+        return float(array.item())
+
+    @property
+    def root(self) -> ir.Node:
+        return self.nodes[-1]
+
+    def leak(self) -> str | None:
+        """Why the nodes cannot all go away with the root, None when they can."""
+        inside = set(self.nodes)
+        for node in self.nodes[:-1]:
+            if node.graph is not self.root.graph:
+                return "its parts lie in different graphs"
+            for index, out in enumerate(node.outputs):
+                if out.is_graph_output() or any(use.node not in inside for use in out.uses()):
+                    return "a part of it is used elsewhere"
+                if index and out.uses():
+                    return "a part of it is used elsewhere"
+        return None
+
+
+def find(pattern: Op, node: ir.Node) -> Match | None:
+    """`pattern` with its root at `node`, or None."""
+    for found in _node(pattern, node, Match({}, {}, ())):
+        return found
+    return None
+
+
+def _node(pattern: Op, node: ir.Node, known: Match) -> Iterator[Match]:
+    if node.domain or node.op_type not in pattern.kinds.split("|") or len(node.inputs) < len(pattern.inputs):
+        return
+    given: Sequence[ir.Value | None] = node.inputs[: len(pattern.inputs)]
+    orders = [given, given[::-1]] if node.op_type in _COMMUTATIVE else [given]
+    for order in orders:
+        for found in _inputs(pattern.inputs, order, known):
+            named = found.named | {pattern.name: node} if pattern.name else found.named
+            nodes = found.nodes if node in found.nodes else (*found.nodes, node)
+            yield Match(found.values, named, nodes)
+
+
+def _inputs(patterns: Sequence[Pattern], values: Sequence[ir.Value | None], known: Match) -> Iterator[Match]:
+    if not patterns:
+        yield known
+        return
+    for found in _value(patterns[0], values[0], known):
+        yield from _inputs(patterns[1:], values[1:], found)
+
+
+def _value(pattern: Pattern, value: ir.Value | None, known: Match) -> Iterator[Match]:
+    if value is None:
+        return
+    if isinstance(pattern, Either):
+        for option in pattern.options:
+            yield from _value(option, value, known)
+    elif isinstance(pattern, Op):
+        producer = value.producer()
+        if producer is not None and producer.outputs[0] is value:
+            yield from _node(pattern, producer, known)
+    elif isinstance(pattern, Const):
+        if _is(value, pattern.value):
+            yield _bound(known, pattern.name, value) if pattern.name else known
+    elif known.values.get(pattern.name, value) is value:
+        yield _bound(known, pattern.name, value)
+
+
+def _bound(known: Match, name: str, value: ir.Value) -> Match:
+    return Match(known.values | {name: value}, known.named, known.nodes)
+
+
+def _is(value: ir.Value, wanted: float | None) -> bool:
+    if not edit.is_constant(value) or value.const_value is None or value.const_value.size != 1:
+        return False
+    if value.dtype is None or not value.dtype.is_floating_point():
+        return False
+    if wanted is None:
+        return True
+    array = edit.constant(value)
+    assert array is not None
+    eps = 2.0**-8 if value.dtype == ir.DataType.BFLOAT16 else float(np.finfo(array.dtype).eps)
+    return bool(np.abs(float(array.item()) - wanted) <= 4 * eps * max(abs(wanted), eps))
+
+
+def fuse(
+    match: Match,
+    op_type: str,
+    inputs: Sequence[ir.Value | None],
+    attributes: Sequence[ir.Attr],
+    names: edit.Names,
+) -> ir.Node | None:
+    """Put one node in place of all that matched. None when its output cannot stand for the root's."""
+    root = match.root
+    out = root.outputs[0]
+    new = ir.Node("", op_type, inputs, attributes, name=root.name, num_outputs=1)
+    new.outputs[0].name = names.fresh(f"{out.name}.fused")
+    new.outputs[0].type = out.type
+    assert root.graph is not None
+    root.graph.insert_before(root, new)
+    if not edit.bypass(root, new.outputs[0]):
+        root.graph.remove(new, safe=True)
+        return None
+    for node in reversed(match.nodes[:-1]):
+        if not edit.used_outputs(node):
+            edit.remove(node)
+    return new
