@@ -37,7 +37,7 @@ def verify(
     rules: Collection[str] = COMPILE,
     on_pass: Callable[[PassReport], None] | None = None,
 ) -> list[Verdict]:
-    """`optimize(model, disable, on_pass, rules)` in place, with all outputs compared to within `level` after each rule that fired.
+    """`optimize(model, disable, on_pass, rules=rules)` in place, with all outputs compared to within `level` after each rule that fired.
 
     inputs: an array for every input, `random_inputs` when left out. Runs on ONNX Runtime with its optimisations off;
     where that is not installed or cannot run the model as given, on onnx.reference.
@@ -70,7 +70,7 @@ def verify(
         verdicts.append(Verdict(report.name, report.fired, ""))
 
     with contextlib.suppress(_BrokenError):
-        optimize(model, disable, check, rules)
+        optimize(model, disable, check, rules=rules)
     return verdicts
 
 

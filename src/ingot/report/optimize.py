@@ -122,7 +122,7 @@ def optimize(
     if verify:
         checks = _verified(graph, disable, make_inputs(_ports(graph), inputs, shapes), on_pass)
     else:
-        run(graph, disable, on_pass, OPTIMIZE)
+        run(graph, disable, on_pass, rules=OPTIMIZE)
     infer_shapes.apply(graph)
     seconds = time.perf_counter() - start
     if target is not None:
