@@ -15,6 +15,7 @@ import product_kernels
 import pytest
 import recurrent_kernels
 import reduction_kernels
+import routine_kernels
 from kernel import Kernel, Library, N, built, compiled, interpreted
 
 from ingot.kernels.select import GENERATORS
@@ -28,6 +29,7 @@ TABLES = {
     "reduction": reduction_kernels.table,
     "elementwise": elementwise_kernels.table,
     "recurrent": recurrent_kernels.table,
+    "routine": routine_kernels.table,
 }
 every_table = pytest.mark.parametrize("table", TABLES)
 every_target = pytest.mark.parametrize("target", TARGETS)

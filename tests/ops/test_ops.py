@@ -11,6 +11,7 @@ import onnx
 import pytest
 import recurrent_cases
 import reduction_cases
+import scatter_cases
 import sequences_cases
 import size_cases
 from case import Case, Group, groups, run_interpreted
@@ -27,6 +28,7 @@ TABLES = {
     "recurrent": recurrent_cases.CASES,
     "control": control_cases.CASES,
     "sequences": sequences_cases.CASES,
+    "scatter": scatter_cases.CASES,
     "fused": fused_cases.CASES,
     "size": size_cases.CASES,
 }

@@ -2,7 +2,8 @@
 
     value     = Const | Index | Read | Acc | Op | Cast | Select            (scalar; may be written by `lower`)
               | Load | Local | Splat | Pack | Iota | Fold | Pick | Shuffle (of a kernel; may have lanes)
-    statement = Let | Assign | Store | For | If | Define
+    statement = Let | Assign | For | If | Define | Write               (Write: of `lower`, a kernel has a Store for it)
+              | Store
     kernel    = Kernel(name, buffers, tasks, body)
 
 Types are a dtype name ("f32", "i64", "bool" …) and a number of lanes. A bf16 is only stored, converted and multiplied. Integers that place things (loop bounds,
@@ -11,7 +12,7 @@ offsets) are `Ix`; a value becomes one through an `Atom("data", …)`, an `Ix` b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -287,6 +288,15 @@ class Store:
 
 
 @dataclass(frozen=True)
+class Write:
+    """Set the element of a tensor at a logical index, converted to the tensor's dtype from what it is computed with."""
+
+    tensor: Tensor
+    index: tuple[Ix, ...]
+    value: Value
+
+
+@dataclass(frozen=True)
 class Define:
     """Name an integer; later indices use the variable."""
 
@@ -315,7 +325,33 @@ class If:
     otherwise: tuple[Stmt, ...] = ()
 
 
-Stmt = Let | Assign | Store | Define | For | If
+Stmt = Let | Assign | Store | Write | Define | For | If
+
+
+def statements(body: Iterable[Stmt]) -> Iterator[Stmt]:
+    """Every statement, those inside others too."""
+    for s in body:
+        yield s
+        if isinstance(s, For):
+            yield from statements(s.body)
+        elif isinstance(s, If):
+            yield from statements(s.body)
+            yield from statements(s.otherwise)
+
+
+def operands(s: Stmt) -> tuple[list[Value], list[Ix]]:
+    """The values and the indices that a statement itself, not those inside it, works with."""
+    if isinstance(s, Let | Assign):
+        return [s.value], []
+    if isinstance(s, Store):
+        return [s.value], [s.index, *([s.count] if s.count is not None else [])]
+    if isinstance(s, Write):
+        return [s.value], list(s.index)
+    if isinstance(s, Define):
+        return [], [s.index]
+    if isinstance(s, For):
+        return [], [s.start, s.stop]
+    return [s.cond], []
 
 
 @dataclass(frozen=True)

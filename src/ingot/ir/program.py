@@ -10,6 +10,7 @@ The operations, from general to special; every one finishes an element with `fin
     MatMul   output[axes] = finish(sum over k of a(axes, k) * b(axes, k))
     Attention  output[axes] = finish(sum over n of softmax over n of score(a . b) times c)
     Recurrent  an LSTM, GRU or RNN layer over all its steps
+    Routine  statements of its own, for what depends on data in ways that no index expression says
     Fill     the border of a padded tensor around the region that another operation writes
     Measure  a symbol that has its value only from here on: a size or a position that depends on data
 """
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ingot.ir.index import Ix, Var, ix, most
-from ingot.ir.nodes import Acc, Read, Value, walk
+from ingot.ir.nodes import Acc, Read, Stmt, Value, data_of, operands, statements, walk
 
 
 @dataclass(eq=False)
@@ -239,6 +240,41 @@ class Recurrent(Operation):
     def tensors(self) -> Iterator[Tensor]:
         yield self.x
         yield from self.state
+
+
+@dataclass(eq=False)
+class Routine(Operation):
+    """Statements over logical indices, run once for each point of `tasks`, in any order and at the same time.
+
+    results: all that it writes, scratch too, the output first; it may read them. updates: those of them that hold
+    something before. body: Let, Assign, Define, For, If and Write. work: rough operations of a task.
+    """
+
+    name: str
+    results: tuple[Tensor, ...]
+    updates: tuple[Tensor, ...]
+    tasks: tuple[Var, ...]
+    body: tuple[Stmt, ...]
+    work: Ix
+
+    def values(self) -> dict[str, Value]:
+        return {}
+
+    def reads(self) -> list[Read]:
+        found: list[Value] = []
+        for statement in statements(self.body):
+            values, indices = operands(statement)
+            found += [*values, *(v for i in indices for v in data_of(i))]
+        return [n for value in found for n in walk(value) if isinstance(n, Read)]
+
+    def inputs(self) -> list[Tensor]:
+        return [t for t in super().inputs() if t not in self.results or t in self.updates]
+
+    def tensors(self) -> Iterator[Tensor]:
+        yield from self.updates
+
+    def writes(self) -> list[Tensor]:
+        return list(self.results)
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ingot.ir.index import show as show_index
-from ingot.ir.program import Dense, MatMul, Operation, Program, Recurrent, Reduce, Row, Tensor
+from ingot.ir.program import Dense, MatMul, Operation, Program, Recurrent, Reduce, Routine, Row, Tensor
 
 
 def show_program(program: Program, layouts: Mapping[Tensor, str] | None = None) -> str:
@@ -31,6 +31,8 @@ def _kind(operation: Operation) -> str:
     name = type(operation).__name__.lower()
     if isinstance(operation, Reduce | Row | Recurrent):
         return f"{name}.{operation.op}"
+    if isinstance(operation, Routine):
+        return f"{name}.{operation.name}"
     if isinstance(operation, Dense):
         return f"{name}[{'x'.join(map(str, operation.weight.shape))}]"
     if isinstance(operation, MatMul) and operation.k.extent is not None:

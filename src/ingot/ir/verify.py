@@ -28,12 +28,15 @@ from ingot.ir.nodes import (
     Stmt,
     Store,
     Value,
+    Write,
+    computed,
     data_of,
+    operands,
     value_variables,
     walk,
 )
 from ingot.ir.ops import OPS
-from ingot.ir.program import Attention, Dense, Fill, Map, MatMul, Operation, Program, Reduce, Tensor
+from ingot.ir.program import Attention, Dense, Fill, Map, MatMul, Operation, Program, Reduce, Routine, Tensor
 
 
 def verify(program: Program) -> None:
@@ -71,6 +74,8 @@ def _check(operation: Operation, written: set[Tensor], symbols: set[Var]) -> Non
         inner.add(operation.k)
     elif isinstance(operation, Attention):
         inner |= {operation.k, operation.n}
+    if isinstance(operation, Routine):
+        _check_body(operation, operation.body, symbols | set(operation.tasks), {})
     for name, value in operation.values().items():
         allowed = bound if name == "finish" else bound | inner
         loose = {v for v in value_variables(value) if v not in allowed and v.extent is not None}
@@ -88,6 +93,36 @@ def _check(operation: Operation, written: set[Tensor], symbols: set[Var]) -> Non
             raise _broken("x_index uses a variable that no loop defines", nodes)
         if operation.weight.shape[-1] != operation.axes[operation.feature].extent.value:  # type: ignore[union-attr]
             raise _broken("the weight's features are not the output's", nodes)
+
+
+def _check_body(routine: Routine, body: Sequence[Stmt], variables: set[Var], local: dict[str, Local]) -> None:
+    """variables and local: what is defined where the block starts; what it defines ends with it."""
+    variables, local = set(variables), dict(local)
+    for s in body:
+        values, indices = operands(s)
+        values = [*values, *(v for i in indices for v in data_of(i))]
+        used = set().union(*(i.variables() for i in indices), *map(value_variables, values))
+        loose = {v.name for v in used - variables if v.extent is not None}
+        nodes = [n for value in values for n in walk(value)]
+        loose |= {n.name for n in nodes if isinstance(n, Local) and local.get(n.name) != n}
+        if loose:
+            raise _broken(f"uses {', '.join(sorted(loose))}, which nothing defines there", routine.nodes)
+        for value in values:
+            _check_value(value, routine)
+        if isinstance(s, Let):
+            local[s.local.name] = s.local
+        elif isinstance(s, Define):
+            variables.add(s.var)
+        elif isinstance(s, For):
+            _check_body(routine, s.body, variables | {s.var}, local)
+        elif isinstance(s, If):
+            _check_body(routine, s.body, variables, local)
+            _check_body(routine, s.otherwise, variables, local)
+        elif isinstance(s, Write):
+            if s.tensor not in routine.results or len(s.index) != s.tensor.rank:
+                raise _broken(f"writes {s.tensor} with {len(s.index)} indices", routine.nodes)
+            if s.value.dtype != computed(s.tensor.dtype):
+                raise _broken(f"writes a {s.value.dtype} to {s.tensor}", routine.nodes)
 
 
 def _check_value(value: Value, operation: Operation) -> None:
@@ -135,6 +170,8 @@ class _Kernel:
                 self.block(s.otherwise, variables, local)
             elif isinstance(s, Store):
                 self.store(s, variables, local)
+            elif isinstance(s, Write):
+                self.need(False, f"a write of {s.tensor} is left")
             else:
                 self.value(s.value, variables, local)
                 if isinstance(s, Let):

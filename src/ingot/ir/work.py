@@ -18,6 +18,7 @@ from ingot.ir.program import (
     Program,
     Recurrent,
     Reduce,
+    Routine,
     Row,
     Tensor,
     WinogradInput,
@@ -43,9 +44,11 @@ class Work:
 
 
 def kind(operation: Operation) -> str:
-    """What it is, in a word: "copy" where elements only move, be it to another layout, and its class otherwise."""
+    """What it is, in a word: "copy" where elements only move, be it to another layout, a routine's name, its class otherwise."""
     if isinstance(operation, Fill) or (isinstance(operation, Map) and _moves(operation.finish)):
         return "copy"
+    if isinstance(operation, Routine):
+        return operation.name
     return type(operation).__name__.lower()
 
 
@@ -98,6 +101,8 @@ def _sums(operation: Operation) -> tuple[Ix, Ix]:
         gates, hidden = operation.weight.shape[0], operation.weight.shape[-1]
         macs = size * gates * hidden
         others = size * gates * _GATE
+    elif isinstance(operation, Routine):
+        others = _extents(operation.tasks) * operation.work
     elif isinstance(operation, Reduce):
         elements = size * _extents(operation.over)
         if operation.op == "add" and isinstance(operation.value, Op) and operation.value.name == "mul":
@@ -125,7 +130,7 @@ def _bytes(operation: Operation, symbols: Mapping[str, int]) -> int | None:
         size = _bytes_of(tensor, symbols)
         if size is None or domain is None:
             return None
-        whole = isinstance(operation, Dense | WinogradInput | WinogradOutput | Recurrent)
+        whole = isinstance(operation, Dense | WinogradInput | WinogradOutput | Recurrent | Routine)
         total += size if whole else min(size, domain * DTYPES[tensor.dtype].itemsize)
     for tensor in operation.writes():
         size = _bytes_of(tensor, symbols)

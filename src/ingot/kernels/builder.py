@@ -226,14 +226,15 @@ class Builder:
         lane: Lane | None = None,
         acc: Value | None = None,
         memo: dict[Value, Value] | None = None,
+        inline: bool = False,
     ) -> Value:
         """A logical value at the loop variables of `mapping`, with the lane's variable spread over a vector.
 
         Reads become loads; an Acc becomes `acc`; shared parts are computed once. memo may be kept between calls whose
-        code stands in the same block.
+        code stands in the same block. inline: as one expression, without locals.
         """
         return _Lowering(self, lane, acc, {} if memo is None else memo).visit(
-            reindex(value, dict(mapping)), False
+            reindex(value, dict(mapping)), inline
         )
 
     def splat(self, value: Value, lanes: int) -> Value:

@@ -15,6 +15,7 @@ from ingot.ir.program import (
     Operation,
     Recurrent,
     Reduce,
+    Routine,
     Row,
     Tensor,
     WinogradInput,
@@ -27,6 +28,7 @@ from ingot.kernels.elementwise import build_fill, build_map
 from ingot.kernels.matmul import build_matmul
 from ingot.kernels.recurrent import build_recurrent
 from ingot.kernels.reduce import build_reduce
+from ingot.kernels.routine import build_routine
 from ingot.kernels.row import build_row
 from ingot.kernels.winograd import build_winograd_input, build_winograd_output
 from ingot.schedule.layout import Layout
@@ -43,6 +45,7 @@ GENERATORS: dict[type[Operation], Callable[..., Built]] = {
     MatMul: build_matmul,
     Attention: build_attention,
     Recurrent: build_recurrent,
+    Routine: build_routine,
 }
 
 
@@ -56,7 +59,7 @@ def build(
     builder = Builder(target, layouts, wanted)
     if isinstance(operation, Measure):
         return builder.finish("measure", builder.fresh_var(0), ix(0), 0.0)
-    results = operation.writes() if isinstance(operation, Recurrent) else [operation.output]
+    results = operation.writes() if isinstance(operation, Recurrent | Routine) else [operation.output]
     if all(product(result.shape) == ix(0) for result in results):
         builder.buffer(View(operation.output.root()[0], 0), written=True)
         return builder.finish("nothing", builder.fresh_var(0), ix(0), 0.0)

@@ -26,7 +26,8 @@ from ingot.ir.index import (
 )
 from ingot.ir.index import most as most_of
 from ingot.ir.nodes import COMPUTED, Acc, Cast, Const, Index, Op, Read, Select, Value, as_index
-from ingot.ir.program import Fill, Map, Measure, Operation, Program, Reduce, Tensor
+from ingot.ir.program import Fill, Map, Measure, Operation, Program, Reduce, Routine, Tensor, identity
+from ingot.lower.writer import Writer
 
 MAX_RANK = 16
 MAX_ELEMENTS = 2**33
@@ -420,6 +421,48 @@ class Context:
                 "declare the shape of the output in the model",
             )
         return self.measure(operand or value, most=ix(most), label=declared or "")  # type: ignore[arg-type]
+
+    def copy(self, operand: Operand) -> Tensor:
+        """A tensor of its own that holds an operand's elements, for a routine to update; without a copy where only
+        this reads them."""
+        whole = self.tensor(operand.dtype, operand.shape)
+        part = Tensor(self.unique("t"), whole.dtype, whole.shape, region=(whole, (ix(0),) * whole.rank))
+        axes = self.axes(whole.shape)
+        self.add(Map(part, axes, identity(self.place(operand), axes)))
+        return whole
+
+    def routine(
+        self,
+        name: str,
+        results: Sequence[Tensor],
+        body: Callable[[Writer], None],
+        *,
+        tasks: Sequence[IxLike] = (),
+        updates: Sequence[Tensor] = (),
+        work: IxLike = 1,
+    ) -> list[Operand]:
+        """A kernel of statements that `body` writes; the operands of all that it writes, scratch tensors too.
+
+        tasks: extents of the independent tasks, which `Writer.tasks` number. updates: results that `copy` made. work:
+        rough operations of a task. What is read need not be told.
+        """
+        writer = Writer(self.unique, tuple(var(self.unique("i"), d) for d in tasks))
+        body(writer)
+        first = results[0]
+        self.add(
+            Routine(
+                first,
+                self.axes(first.shape),
+                Acc(first.dtype),
+                name,
+                tuple(results),
+                tuple(updates),
+                writer.points,
+                writer.statements(),
+                ix(work),
+            )
+        )
+        return [self.wrap(tensor) for tensor in results]
 
     def broadcast(self, *shapes: tuple[Ix, ...]) -> tuple[Ix, ...]:
         """The multidirectional broadcast of shapes; a symbol stands for no 1 that is stretched to something else.

@@ -206,7 +206,7 @@ def _pow(a: Value, b: Value) -> Value:
     return op("pow", a, cast(b, a.dtype))
 
 
-def _extreme(name: str, a: Value, b: Value) -> Value:
+def extreme(name: str, a: Value, b: Value) -> Value:
     """The larger or smaller of two, NaN where one is: the operation itself keeps only a NaN of its first argument."""
     if isinstance(a, Const) and a.value == a.value:
         a, b = b, a
@@ -228,8 +228,8 @@ BINARY: dict[str, Callable[[Value, Value, Node], Value]] = {
             "BitwiseAnd": "bitand", "BitwiseOr": "bitor", "BitwiseXor": "bitxor",
         }.items()
     },
-    "Min": lambda a, b, node: _extreme("min", a, b),
-    "Max": lambda a, b, node: _extreme("max", a, b),
+    "Min": lambda a, b, node: extreme("min", a, b),
+    "Max": lambda a, b, node: extreme("max", a, b),
     "Div": lambda a, b, node: _div(a, b),
     "Pow": lambda a, b, node: _pow(a, b),
     "Mod": _mod,

@@ -20,13 +20,14 @@ from ingot.lower import (
     movement,
     recurrent,
     reduction,
+    scatter,
     sequences,
     shapes,
 )
 from ingot.lower.context import Absent, Anything, Context, Node, Operand, SequenceOperand
 from ingot.lower.registry import REGISTRY
 
-FAMILIES = (contraction, control, elementwise, movement, recurrent, reduction, sequences)
+FAMILIES = (contraction, control, elementwise, movement, recurrent, reduction, scatter, sequences)
 """The modules whose import fills the registry."""
 
 

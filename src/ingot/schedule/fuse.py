@@ -5,6 +5,7 @@ Works on logical indices, before any layout is chosen, so a transpose between tw
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from ingot.ir.program import (
     Program,
     Recurrent,
     Reduce,
+    Routine,
     Row,
     Tensor,
 )
@@ -98,7 +100,9 @@ def inline_maps(program: Program) -> int:
 
 def _can_inline(producer: Map, consumer: Operation) -> bool:
     tensor = producer.output
-    if any(t is tensor for t, _ in consumer.guard) or isinstance(consumer, Recurrent | Fill | Measure):
+    if any(t is tensor for t, _ in consumer.guard) or isinstance(
+        consumer, Recurrent | Routine | Fill | Measure
+    ):
         return False
     if producer.guard != consumer.guard[: len(producer.guard)]:
         return False
@@ -439,6 +443,8 @@ def place_copies(program: Program) -> int:
     producers: dict[Tensor, list[Operation]] = {}
     for operation in program.operations:
         producers.setdefault(operation.output, []).append(operation)
+    uses = program.uses()
+    updated = {t for o in program.operations if isinstance(o, Routine) for t in o.updates}
     gone = set()
     for operation in program.operations:
         if type(operation) is not Map or not isinstance(operation.finish, Read):
@@ -451,12 +457,24 @@ def place_copies(program: Program) -> int:
         if any(o.guard != operation.guard for o in producers.get(source, [])):
             continue
         whole, origin = target.root()
+        if whole in updated and _readers(source, uses) != {operation}:
+            continue
         if not _writable_region(whole, origin, target.shape, producers.get(source, [])):
             continue
         source.region = (target, tuple(ix(0) for _ in target.shape))
         gone.add(operation)
     program.operations = [o for o in program.operations if o not in gone]
     return len(gone)
+
+
+def _readers(source: Tensor, uses: Mapping[Tensor, list[Operation]]) -> set[Operation]:
+    """What reads a tensor, or a region of it, as its last writer left it."""
+    return {
+        o
+        for tensor, users in uses.items()
+        for o in users
+        if tensor.root()[0] is source and not (isinstance(o, Routine) and tensor in o.updates)
+    }
 
 
 def interleave(program: Program) -> int:

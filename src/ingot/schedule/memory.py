@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ingot.ir.index import Ix, Monomial, evaluate, ix, maximum, most
 from ingot.ir.nodes import DTYPES, Read, walk
-from ingot.ir.program import Attention, Fill, Operation, Program, Recurrent, Row, Tensor
+from ingot.ir.program import Attention, Fill, Operation, Program, Recurrent, Routine, Row, Tensor
 from ingot.schedule.layout import Layout
 
 ALIGN = 64
@@ -103,7 +103,7 @@ def works_in_place(operation: Operation, source: Tensor, layouts: Mapping[Tensor
     the same element of the output is written, and before. A Row keeps its values in the output until it finishes."""
     output = operation.output
     if DTYPES[source.dtype].itemsize != DTYPES[output.dtype].itemsize or isinstance(
-        operation, Attention | Recurrent | Fill
+        operation, Attention | Recurrent | Routine | Fill
     ):
         return False
     if layouts[source].size(source.shape) != layouts[output].size(output.shape):

@@ -19,6 +19,7 @@ from ingot.ir.program import (
     Operation,
     Program,
     Recurrent,
+    Routine,
     Tensor,
     WinogradOutput,
 )
@@ -96,10 +97,10 @@ def _multiplies_pairs(operation: Dense) -> bool:
 
 
 def _kept(program: Program) -> set[Tensor]:
-    """What stays f32: the operands of products of two tensors, what a recurrent layer touches, Winograd's sums."""
+    """What stays f32: the operands of products of two tensors, what a recurrent layer or a routine touches, Winograd's sums."""
     found: set[Tensor] = set()
     for operation in program.operations:
-        if isinstance(operation, Recurrent):
+        if isinstance(operation, Recurrent | Routine):
             found.update((*operation.writes(), *operation.inputs()))
         if isinstance(operation, MatMul | Attention):
             for name, value in operation.values().items():
