@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ingot.ir.index import IxLike, ix, less, maximum, minimum, product
-from ingot.ir.nodes import Const, Index, Op, Value, as_index
+from ingot.ir.index import IxLike, maximum, minimum
+from ingot.ir.nodes import Const, Value, as_index
 from ingot.ir.program import Tensor
 from ingot.lower.context import Context, Node, Operand, cast, wrap_index
 from ingot.lower.elementwise import extreme, op
@@ -31,18 +31,9 @@ def combine(node: Node, old: Value, new: Value) -> Value:
 def scattered(
     ctx: Context, data: Operand, body: Callable[[Writer, Tensor], None], tasks: tuple[IxLike, ...]
 ) -> Operand:
-    """A copy of data that `body` then updates, where there are elements to update."""
+    """A copy of data that `body` then updates."""
     output = ctx.copy(data)
-    size = product(data.shape)
-
-    def guarded(r: Writer) -> None:
-        if less(ix(0), size):
-            body(r, output)
-            return
-        with r.when(Op("gt", (Index(size), Const(0, "i64")), "bool")):
-            body(r, output)
-
-    return ctx.routine("scatter", [output], guarded, tasks=tasks, updates=[output])[0]
+    return ctx.routine("scatter", [output], lambda r: body(r, output), tasks=tasks, updates=[output])[0]
 
 
 @lowers("ScatterElements", "Scatter")
@@ -50,6 +41,7 @@ def scatter_elements(ctx: Context, node: Node) -> Operand:
     """output[.., indices[i, j, k], ..] = updates[i, j, k] over a copy of data, in the order of the updates."""
     data, indices, updates = (node.input(i) for i in range(3))
     axis = axis_of(node, data.rank)
+    ctx.check_indices(indices, data.shape[axis : axis + 1])
 
     def body(r: Writer, output: Tensor) -> None:
         with r.loops(indices.shape[axis:]) as inner:
@@ -69,6 +61,7 @@ def scatter_nd(ctx: Context, node: Node) -> Operand:
     """
     data, indices, updates = (node.input(i) for i in range(3))
     depth = indices.shape[-1].value
+    ctx.check_indices(indices, data.shape[:depth])
     inner = data.shape[depth:]
     shared = inner[:1] if len(inner) > 1 else ()
 
@@ -92,6 +85,8 @@ def tensor_scatter(ctx: Context, node: Node) -> Operand:
     if mode not in ("linear", "circular"):
         raise node.unsupported(f"mode={mode}", "use linear or circular")
     size = cache.shape[axis]
+    if starts is not None and mode == "linear":
+        ctx.check_indices(starts, [size - update.shape[axis] + 1], low=0)
 
     def body(r: Writer, output: Tensor) -> None:
         start: Value = Const(0, "i64")
