@@ -13,19 +13,23 @@ from ingot.version import __version__
 if TYPE_CHECKING:
     from ingot.compiler import check, compile
     from ingot.emit.package import Package
+    from ingot.report.compare import Comparison, compare
     from ingot.report.inspect import inspect
     from ingot.report.optimize import Optimized, optimize
     from ingot.runtime import Session, load
 
 __all__ = [
-    "IngotError", "Optimized", "Package", "Session", "__version__", "check", "compile", "inspect", "load", "optimize",
+    "Comparison", "IngotError", "Optimized", "Package", "Session", "__version__",
+    "check", "compare", "compile", "inspect", "load", "optimize",
 ]  # fmt: skip
 
 _HOMES = {
+    "Comparison": "ingot.report.compare",
     "Optimized": "ingot.report.optimize",
     "Package": "ingot.emit.package",
     "Session": "ingot.runtime",
     "check": "ingot.compiler",
+    "compare": "ingot.report.compare",
     "compile": "ingot.compiler",
     "inspect": "ingot.report.inspect",
     "load": "ingot.runtime",

@@ -207,7 +207,7 @@ def reference(model: str | Path | onnx.ModelProto, inputs: Mapping[str, Array]) 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     source = str(model) if isinstance(model, str | Path) else model.SerializeToString()
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     return [np.asarray(y) for y in session.run(None, dict(inputs))]

@@ -11,7 +11,7 @@ import numpy as np
 import ingot
 from ingot.emit.package import Package
 from ingot.errors import IngotError
-from ingot.report.inputs import Array, Shapes, make_inputs, parse_inputs
+from ingot.report.inputs import Array, Shapes, make_inputs, parse_inputs, typical_shapes
 from ingot.target import resolve, runs_here
 
 RUNS = 8
@@ -68,14 +68,7 @@ def accuracy(
     session = ingot.load(package)
     ports = session.get_inputs()
     given = parse_inputs(inputs, [port.name for port in ports])
-    bound = {d for port in ports if port.name in given for d in port.shape}
-    symbols = package.manifest["symbols"].items()
-    typical = {name: symbol["typical"] for name, symbol in symbols if name not in bound}
-    sizes = {
-        port.name: [typical.get(d, d) if isinstance(d, str) else d for d in port.shape]
-        for port in ports
-        if port.name not in given
-    }
+    sizes = typical_shapes(ports, given, package.manifest)
     runs = RUNS if sizes else 1
     pairs: list[tuple[list[Array], list[Array]]] = []
     for seed in range(runs):

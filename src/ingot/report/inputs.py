@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -84,6 +85,22 @@ def parse_inputs(options: Iterable[str], names: Sequence[str]) -> dict[str, str]
     return given
 
 
+def read_arrays(path: str | Path, options: Iterable[str] = ()) -> dict[str, str | Array]:
+    """The arrays of a .npz file by name, which `--input` options "name=file" add to. Raises IngotError input-unreadable."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found: dict[str, str | Array] = dict(file.items())
+    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise IngotError(
+            "input-unreadable",
+            f"the arrays cannot be read: {error}",
+            where=str(path),
+            remedy="write the file with numpy.savez(path, **arrays)",
+        ) from error
+    pairs = (option.partition("=") for option in options)
+    return found | {name: value for name, _, value in pairs}
+
+
 def make_inputs(
     ports: Sequence[Port],
     given: Mapping[str, str | Array] | None = None,
@@ -112,6 +129,20 @@ def make_inputs(
         if port.name in arrays
         else _random(port, tuple(symbols[d] if isinstance(d, str) else d for d in port.shape), random)
         for port in ports
+    }
+
+
+def typical_shapes(
+    ports: Sequence[Port], given: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> dict[str, list[int | str]]:
+    """The shapes of the inputs that are not given, with symbols that these do not name at the manifest's typical values."""
+    bound = {d for port in ports if port.name in given for d in port.shape}
+    symbols = manifest["symbols"].items()
+    typical = {name: symbol["typical"] for name, symbol in symbols if name not in bound}
+    return {
+        port.name: [typical.get(d, d) if isinstance(d, str) else d for d in port.shape]
+        for port in ports
+        if port.name not in given
     }
 
 
