@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import contraction_cases
-import control_cases
-import elementwise_cases
-import fused_cases
-import movement_cases
+from importlib import import_module
+from pathlib import Path
+
 import onnx
 import pytest
-import recurrent_cases
-import reduction_cases
-import scatter_cases
-import sequences_cases
-import size_cases
 from case import Case, Group, groups, run_interpreted
 
 from ingot.lower import lowering
@@ -21,16 +14,8 @@ from ingot.lower.registry import REGISTRY
 from ingot.target import TARGETS, cpu_features, native
 
 TABLES = {
-    "elementwise": elementwise_cases.CASES,
-    "movement": movement_cases.CASES,
-    "reduction": reduction_cases.CASES,
-    "contraction": contraction_cases.CASES,
-    "recurrent": recurrent_cases.CASES,
-    "control": control_cases.CASES,
-    "sequences": sequences_cases.CASES,
-    "scatter": scatter_cases.CASES,
-    "fused": fused_cases.CASES,
-    "size": size_cases.CASES,
+    path.stem.removesuffix("_cases"): import_module(path.stem).CASES
+    for path in sorted(Path(__file__).parent.glob("*_cases.py"))
 }
 CASES = [case for table in TABLES.values() for case in table]
 GROUPS = [group for name, table in TABLES.items() for group in groups(name, table)]

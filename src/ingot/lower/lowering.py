@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import onnx_ir as onnxir
@@ -13,22 +16,16 @@ from ingot.errors import IngotError
 from ingot.ir.index import Ix, Var, ix, most, symbol
 from ingot.ir.nodes import COMPUTED
 from ingot.ir.program import Group, Map, Program, Tensor, identity
-from ingot.lower import (
-    contraction,
-    control,
-    elementwise,
-    movement,
-    recurrent,
-    reduction,
-    scatter,
-    sequences,
-    shapes,
-)
+from ingot.lower import shapes
 from ingot.lower.context import Absent, Anything, Context, Node, Operand, SequenceOperand
 from ingot.lower.registry import REGISTRY
 
-FAMILIES = (contraction, control, elementwise, movement, recurrent, reduction, scatter, sequences)
-"""The modules whose import fills the registry."""
+FAMILIES = tuple(
+    import_module(f"{__package__}.{module.name}")
+    for module in iter_modules([str(Path(__file__).parent)])
+    if module.name not in ("context", "lowering", "registry", "shapes")
+)
+"""The modules of this folder whose import fills the registry: one for each family of operators."""
 
 
 INTERFACE_RANK = 8
