@@ -6,14 +6,16 @@ import numpy as np
 from kernel import SOME, Kernel, N, around, drawn, loops, tensor
 
 from ingot.ir.index import Var
-from ingot.ir.nodes import Acc
+from ingot.ir.nodes import Acc, Const
 from ingot.ir.program import Recurrent
+from ingot.lower.elementwise import op
 from ingot.schedule.layout import blocked_by, row_major
 from ingot.target import Target
 from ingot.testing import CLOSE, Array, Feed
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-ACTIVATIONS = {"lstm": ("Sigmoid", "Tanh", "Tanh"), "gru": ("Sigmoid", "Tanh"), "rnn": ("Tanh",)}
+ACTIVATIONS = {"lstm": ("sigmoid", "tanh", "tanh"), "gru": ("sigmoid", "tanh"), "rnn": ("tanh",)}
+RELU = op("max", Acc("f32"), Const(0.0, "f32"))
 EIGHTHS = tuple(i / 8 for i in range(-8, 9))
 
 
@@ -30,7 +32,7 @@ def layer(
     last = (*last, tensor("slots", [2, batch, hidden]))
     weight = drawn("weight", [gates, hidden, hidden], values=EIGHTHS) / np.float32(hidden)
     bias = drawn("bias", [hidden], values=EIGHTHS) if linear else None
-    activations = ("Relu",) if relu else ACTIVATIONS[kind]
+    activations = (RELU,) if relu else tuple(op(a, Acc("f32")) for a in ACTIVATIONS[kind])
     operation = Recurrent(
         y, loops("a", y.shape), Acc("f32"), kind, x, states, last, weight, bias, reverse, activations, linear
     )

@@ -13,32 +13,48 @@ BATCHES = ({"n": 1}, {"n": 2}, {"n": 5})
 
 def layer(
     kind: str, name: str, *, steps: str | int = 3, batch: str | int = 1, width: int = 5, hidden: int = 7, directions: int = 1,
-    bias: bool = True, states: str = "", attributes: str = "", outputs: tuple[str, ...] = ("y", "h", "c"), **how: Any,
+    bias: bool = True, states: str = "", attributes: str = "", outputs: tuple[str, ...] = ("y", "h", "c"),
+    lengths: tuple[int, ...] | None = None, peepholes: bool = False, computed: bool = False, dtype: str = "float", **how: Any,
 ) -> Case:  # fmt: skip
-    """states: "constant", "computed" or "" for none."""
+    """states: "constant", "computed" or "" for none. computed: all operands are inputs."""
     gates, label = GATES[kind], f"{kind.lower()}_{name}"
     constants: dict[str, Any] = {
         "w": weights(f"w{label}", directions, gates * hidden, width) * np.float32(0.4),
         "r": weights(f"r{label}", directions, gates * hidden, hidden) * np.float32(0.4),
     }
-    inputs, names = [f"float[{steps},{batch},{width}] x"], ["x", "w", "r"]
+    inputs, names = [f"{dtype}[{steps},{batch},{width}] x"], ["x", "w", "r"]
     if bias:
         constants["b"] = weights(f"b{label}", directions, 2 * gates * hidden) * np.float32(0.4)
-    names += ["b" if bias else "", ""]
+    names += ["b" if bias else "", "" if lengths is None else "lengths"]
+    if lengths is not None:
+        constants["lengths"] = np.array(lengths, np.int32)
     for state in ("h0", "c0")[: 2 if kind == "LSTM" else 1] if states else ():
         names.append(state)
         if states == "constant":
             constants[state] = weights(f"{state}{label}", directions, int(batch), hidden) * np.float32(0.5)
         else:
-            inputs.append(f"float[{directions},{batch},{hidden}] {state}")
+            inputs.append(f"{dtype}[{directions},{batch},{hidden}] {state}")
+    if peepholes:
+        names += [*([] if states else ["", ""]), "p"]
+        constants["p"] = weights(f"p{label}", directions, 3 * hidden)
     while not names[-1]:
         names.pop()
+    kind_of = {"float": np.float32, "double": np.float64, "float16": np.float16}[dtype]
+    constants = {k: v.astype(kind_of) if v.dtype.kind == "f" else v for k, v in constants.items()}
+    if computed:
+        inputs += [
+            f"{'int32' if v.dtype.kind == 'i' else dtype}{list(v.shape)} {k}".replace("] ", "]|")
+            .replace(" ", "")
+            .replace("|", " ")
+            for k, v in constants.items()
+        ]
+        how["feed"], constants = constants, {}
     made = [o for o in outputs if o != "c" or kind == "LSTM"]
     given = [f"hidden_size={hidden}", *([attributes] if attributes else [])]
     if directions == 2:
         given.append('direction="bidirectional"')
     text = f"{', '.join(made)} = {kind}<{','.join(given)}>({', '.join(names)})"
-    return case(label, ", ".join(inputs), text, ", ".join(f"float[] {o}" for o in made if o),
+    return case(label, ", ".join(inputs), text, ", ".join(f"{dtype}[] {o}" for o in made if o),
                 constants=constants, **{"oracle": "onnxruntime", "reduction": 4 * (width + hidden), "scale": 1.0, **how})  # fmt: skip
 
 
@@ -57,6 +73,26 @@ CASES = [
     *(layer("GRU", f"linear_{name}", attributes="linear_before_reset=1", **how)
       for name, how in (("plain", {}), ("batch", {"batch": 3}), ("no_bias", {"bias": False}), ("bidirectional", {"directions": 2, "batch": 2}),
                         ("hidden_17", {"hidden": 17}))),
+    *(layer(kind, "computed", computed=True, batch=2, hidden=hidden, states="computed")
+      for kind, hidden in (("LSTM", 7), ("GRU", 17), ("RNN", 16))),
+    layer("GRU", "linear_computed", attributes="linear_before_reset=1", computed=True, directions=2),
+    layer("LSTM", "computed_bidirectional", computed=True, directions=2, bias=False),
+    *(layer(kind, "lengths", steps=4, batch=3, lengths=(4, 1, 2)) for kind in KINDS),
+    *(layer(kind, "lengths_computed", steps=4, batch=3, lengths=(1, 4, 3), directions=2, states="computed", computed=True) for kind in KINDS),
+    layer("GRU", "linear_lengths", steps=4, batch=2, lengths=(3, 2), attributes='linear_before_reset=1,direction="reverse"'),
+    layer("RNN", "lengths_whole", steps="m", batch=1, lengths=(3,), sizes=({"m": 3}, {"m": 4})),
+    layer("LSTM", "peepholes", peepholes=True, batch=2),
+    layer("LSTM", "peepholes_computed", peepholes=True, batch=2, directions=2, states="computed", computed=True, hidden=9),
+    layer("LSTM", "input_forget", attributes="input_forget=1"),
+    layer("LSTM", "input_forget_peepholes", peepholes=True, attributes="input_forget=1"),
+    *(layer(kind, "clip", attributes="clip=0.3") for kind in KINDS),
+    *(layer(kind, "double", dtype="double", oracle="reference") for kind in ("LSTM", "GRU", "RNN")),
+    layer("LSTM", "half", dtype="float16", oracle="reference"),
+    layer("LSTM", "layout", attributes="layout=1", steps=2, batch=2, oracle="reference"),
+    layer("LSTM", "affine", attributes='activations=["Affine","ScaledTanh","HardSigmoid"],activation_alpha=[0.4,0.9,0.3],activation_beta=[0.1,0.8,0.4]'),
+    layer("LSTM", "elu", attributes='activations=["sigmoid","Elu","LeakyRelu"],activation_alpha=[0.7]'),
+    layer("GRU", "softsign", attributes='activations=["HardSigmoid","Softsign"]'),
+    layer("GRU", "softplus", attributes='activations=["Sigmoid","Softplus","Sigmoid","ThresholdedRelu"],activation_alpha=[0.5]', directions=2),
     layer("RNN", "relu", attributes='activations=["Relu"]'),
     layer("RNN", "relu_and_tanh", attributes='activations=["Relu","Tanh"]', directions=2),
     layer("LSTM", "only_y", outputs=("y",)),

@@ -216,23 +216,36 @@ class Attention(Operation):
 
 @dataclass(eq=False)
 class Recurrent(Operation):
-    """One direction of an LSTM or GRU layer, all steps in order.
+    """One direction of an LSTM, GRU or RNN layer, all steps in order.
 
     output: (batch, steps, hidden). x: (batch, steps, gates * hidden), the input's products with the biases added.
     state: (batch, hidden) tensors at the start, h then (LSTM) c; last: tensors that take the final ones, then
     scratch tensors (batch, hidden) that some ops need, then one (2, batch, hidden): h before and after a step.
-    weight: (gates, hidden, hidden) as [gate, from, to]. op: "lstm", "gru" or "rnn".
+    weight: (gates, hidden, hidden) as [gate, from, to]. op: "lstm", "gru" or "rnn". activations: ONNX's f, g and h, each
+    an expression of an Acc. lengths: (batch,), how many steps each sequence has; later outputs are 0. peepholes:
+    (3, hidden), what the cell adds to an LSTM's gates i, o and f. coupled: f is 1 - i.
     """
 
     op: str
     x: Tensor
     state: tuple[Tensor, ...]
     last: tuple[Tensor, ...]
-    weight: np.ndarray
-    recurrent_bias: np.ndarray | None
+    weight: np.ndarray | Tensor
+    recurrent_bias: np.ndarray | Tensor | None
     reverse: bool
-    activations: tuple[str, ...]
+    activations: tuple[Value, ...]
     linear_before_reset: bool = False
+    lengths: Tensor | None = None
+    peepholes: Tensor | None = None
+    coupled: bool = False
+
+    @property
+    def hidden(self) -> int:
+        return self.output.shape[2].value
+
+    @property
+    def gates(self) -> int:
+        return self.x.shape[2].value // self.hidden
 
     def writes(self) -> list[Tensor]:
         return [self.output, *self.last]
@@ -240,6 +253,9 @@ class Recurrent(Operation):
     def tensors(self) -> Iterator[Tensor]:
         yield self.x
         yield from self.state
+        for operand in (self.weight, self.recurrent_bias, self.lengths, self.peepholes):
+            if isinstance(operand, Tensor):
+                yield operand
 
 
 @dataclass(eq=False)

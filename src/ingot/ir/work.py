@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
+
 from ingot.ir.index import Ix, Var, evaluate, ix, product
 from ingot.ir.nodes import DTYPES, Const, Op, Read, Select, Value, walk
 from ingot.ir.program import (
@@ -98,9 +100,8 @@ def _sums(operation: Operation) -> tuple[Ix, Ix]:
         macs = scores * _extents([operation.k]) + size * _extents([operation.n])
         others += scores * (_count(operation.score) + _ROW)
     elif isinstance(operation, Recurrent):
-        gates, hidden = operation.weight.shape[0], operation.weight.shape[-1]
-        macs = size * gates * hidden
-        others = size * gates * _GATE
+        macs = size * operation.gates * operation.hidden
+        others = size * operation.gates * _GATE
     elif isinstance(operation, Routine):
         others = _extents(operation.tasks) * operation.work
     elif isinstance(operation, Reduce):
@@ -139,7 +140,7 @@ def _bytes(operation: Operation, symbols: Mapping[str, int]) -> int | None:
         total += size
     if isinstance(operation, Fill):
         total -= _bytes_of(operation.inner, symbols) or 0
-    if isinstance(operation, Dense | Recurrent):
+    if isinstance(operation, Dense | Recurrent) and isinstance(operation.weight, np.ndarray):
         total += operation.weight.nbytes
     return total
 

@@ -204,9 +204,7 @@ def _choose(
     elif isinstance(operation, WinogradInput | WinogradOutput):
         axis = 1
     elif isinstance(operation, Recurrent):
-        axis = (
-            root.rank - 1 if tensor is operation.output and operation.weight.shape[-1] >= 2 * lanes else None
-        )
+        axis = root.rank - 1 if tensor is operation.output and operation.hidden >= 2 * lanes else None
     elif isinstance(operation, Map | Reduce | Row):
         axis = _inherited_axis(operation, layouts)
     if axis is None:
