@@ -111,6 +111,24 @@ COMPUTED = [
     case("conv_computed_weight_bias", "float[2,3,4,4] x, float[9,3,1,1] w, float[9] b", "y = Conv(x, w, b)", whole=True, level=ulp(0)),
     case("conv_computed_bias", "float[1,3,4,4] x, float[9] b", "y = Conv(x, w, b)", constants={"w": weights("w", 9, 3, 1, 1, whole=True)},
          whole=True, level=ulp(0)),
+    *(
+        case(f"{operator.lower()}_computed_{name}", f"float[{x}] x, float[{w}] w, float[{c}] b", f"y = {operator}<{attributes}>(x, w, b)", whole=True,
+             level=ulp(0), oracle="onnxruntime", **how)
+        for operator, name, x, w, c, attributes, how in (
+            ("Conv", "strides", "2,5,7,8", "6,5,3,2", 6, "strides=[2,1],pads=[1,0,1,1],dilations=[1,2]", {}),
+            ("Conv", "grouped", "2,6,5,4", "9,2,3,3", 9, "group=3,pads=[1,1,1,1]", {}),
+            ("Conv", "line", "1,3,9", "17,3,4", 17, 'auto_pad="SAME_LOWER"', {}),
+            ("Conv", "volume", "1,2,4,5,3", "4,2,2,3,2", 4, "group=1", {}),
+            ("Conv", "size", "n,3,h,5", "4,3,3,3", 4, "strides=[2,2]", {"sizes": ({"n": 1, "h": 3}, {"n": 2, "h": 8})}),
+            ("ConvTranspose", "plain", "1,3,4,4", "3,2,2,2", 2, "strides=[2,2]", {}),
+            ("ConvTranspose", "pads", "2,3,3,4", "3,5,3,3", 5, "strides=[2,1],pads=[1,0,1,2],output_padding=[1,0],dilations=[1,2]", {}),
+            ("ConvTranspose", "grouped", "1,6,3,4", "6,2,3,3", 6, "group=3,strides=[2,2],pads=[1,1,1,1]", {}),
+            ("ConvTranspose", "line", "1,3,7", "3,4,4", 4, "strides=[2]", {}),
+            ("ConvTranspose", "same", "1,3,3,4", "3,2,3,3", 2, 'strides=[2,2],auto_pad="SAME_UPPER"', {}),
+            ("ConvTranspose", "batch", "n,3,3,3", "3,8,4,4", 8, "strides=[2,2]", {"sizes": BATCHES}),
+        )
+    ),
+    case("conv_computed_double", "double[1,3,4,5] x, double[4,3,3,3] w", "y = Conv(x, w)", "double[] y", whole=True, level=ulp(0)),
     case("conv_computed_depthwise", "float[1,3,5,5] x, float[3,1,3,3] w", "y = Conv<group=3>(x, w)", whole=True, level=ulp(0)),
     case("conv_double", "double[1,3,4,5] x", "y = Conv(x, w)", "double[] y", whole=True, level=ulp(0),
          constants={"w": weights("w", 4, 3, 3, 3, whole=True, dtype="float64")}),

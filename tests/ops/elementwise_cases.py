@@ -331,23 +331,6 @@ WHERE = [
     case("where_of_comparison", "float[3,17] x", "z = Sub(x, x)  c = Greater(x, z)  y = Where(c, x, z)", level=ulp(0)),
 ]  # fmt: skip
 
-BATCH_NORM = [
-    case(f"batchnorm_{label}", f"float[{shape}] x", f"y = BatchNormalization<{attributes}>(x, g, b, m, v)", opset=opset,
-         constants={"g": weights("g", c), "b": weights("b", c), "m": weights("m", c), "v": np.abs(weights("v", c)) + 0.1},
-         oracle="onnxruntime" if opset < 15 else "reference")
-    for label, shape, c, attributes, opset in (
-        ("image", "2,17,3,3", 17, "epsilon=0.01", 17),
-        ("rows", "5,3", 3, "epsilon=0.00001", 17),
-        ("sequence", "2,3,7", 3, "momentum=0.5", 17),
-        ("volume", "1,3,2,2,2", 3, "epsilon=0.1", 15),
-        ("opset9", "2,4,3,3", 4, "epsilon=0.01", 9),
-    )
-] + [
-    case("batchnorm_double", "double[2,3,4] x", "y = BatchNormalization<epsilon=0.001>(x, g, b, m, v)", "double[] y", reduction=4,
-         constants={"g": weights("g", 3, dtype="float64"), "b": weights("b", 3, dtype="float64"), "m": weights("m", 3, dtype="float64"),
-                    "v": np.ones(3)}),
-]  # fmt: skip
-
 CHAINS = [
     case("swish_written_out", "float[2,33] x", "s = Sigmoid(x)  y = Mul(x, s)"),
     case("gelu_written_out", "float[2,33] x", "d = Div(x, r)  e = Erf(d)  p = Add(e, one)  m = Mul(x, p)  y = Mul(m, half)",
@@ -364,5 +347,5 @@ CHAINS = [
 ]  # fmt: skip
 
 CASES = [
-    *UNARY, *RELU_WIDTHS, *DTYPES, *BROADCAST, *BINARY, *POW, *VARIADIC, *CLIP, *CAST, *WHERE, *BATCH_NORM, *CHAINS,
+    *UNARY, *RELU_WIDTHS, *DTYPES, *BROADCAST, *BINARY, *POW, *VARIADIC, *CLIP, *CAST, *WHERE, *CHAINS,
 ]  # fmt: skip

@@ -213,9 +213,26 @@ POOLS = [
         for p in (1, 2, 3)
     ),
     *(
+        case(f"globallppool_p{p}", "float[2,17,5,7] x", f"y = GlobalLpPool<p={p}>(x)", reduction=35, oracle="onnxruntime") for p in (1, 3)
+    ),
+    *(
+        case(f"maxpool_indices_{name}", f"float[{shape}] x", f"y, i = MaxPool<{attributes}>(x)", "float[] y, int64[] i", level=EXACT,
+             oracle="onnxruntime", **how)
+        for name, shape, attributes, how in (
+            ("plain", "2,3,6,8", "kernel_shape=[2,2],strides=[2,2]", {}),
+            ("pads", "1,17,5,6", "kernel_shape=[3,3],pads=[1,1,1,1]", {}),
+            ("columns", "1,2,5,6", "kernel_shape=[3,3],pads=[1,1,1,1],storage_order=1", {}),
+            ("dilated", "1,2,9,9", "kernel_shape=[2,3],dilations=[3,2],strides=[2,1]", {}),
+            ("line", "2,3,19", "kernel_shape=[3],strides=[2]", {}),
+            ("volume", "1,2,4,5,4", "kernel_shape=[2,3,2],strides=[2,1,2]", {}),
+            ("batch", "n,2,4,4", "kernel_shape=[2,2]", {"sizes": BATCHES}),
+        )
+    ),
+    case("maxpool_only_indices", "float[1,2,4,4] x", "_, y = MaxPool<kernel_shape=[2,2]>(x)", "int64[] y", level=EXACT, oracle="onnxruntime"),
+    *(
         case(f"{op.lower()}_{name}", f"float[{shape}] x", f"y = {op}(x)", reduction=35, level=EXACT if "Max" in op else CLOSE,
              oracle="onnxruntime", **how)
-        for op in ("GlobalAveragePool", "GlobalMaxPool")
+        for op in ("GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool")
         for name, shape, how in (
             ("image", "2,17,5,7", {}),
             ("blocked_16", "1,16,7,7", {}),
@@ -226,6 +243,36 @@ POOLS = [
             ("size", "1,9,h,w", {"sizes": ({"h": 1, "w": 1}, {"h": 5, "w": 7})}),
         )
     ),
+]  # fmt: skip
+
+BATCH_NORM = [
+    case(f"batchnorm_{label}", f"float[{shape}] x", f"y = BatchNormalization<{attributes}>(x, g, b, m, v)", opset=opset,
+         constants={"g": weights("g", c), "b": weights("b", c), "m": weights("m", c), "v": np.abs(weights("v", c)) + 0.1},
+         oracle="onnxruntime" if opset < 15 else "reference")
+    for label, shape, c, attributes, opset in (
+        ("image", "2,17,3,3", 17, "epsilon=0.01", 17),
+        ("rows", "5,3", 3, "epsilon=0.00001", 17),
+        ("sequence", "2,3,7", 3, "momentum=0.5", 17),
+        ("volume", "1,3,2,2,2", 3, "epsilon=0.1", 15),
+        ("opset9", "2,4,3,3", 4, "epsilon=0.01", 9),
+    )
+] + [
+    case("batchnorm_double", "double[2,3,4] x", "y = BatchNormalization<epsilon=0.001>(x, g, b, m, v)", "double[] y", reduction=4,
+         constants={"g": weights("g", 3, dtype="float64"), "b": weights("b", 3, dtype="float64"), "m": weights("m", 3, dtype="float64"),
+                    "v": np.ones(3)}),
+    *(
+        case(f"batchnorm_{label}_{name}", f"float[{shape}] x, float[{c}] g, float[{c}] b, float[{c}] m, float[{c}] v",
+             f"{outputs} = BatchNormalization<{attributes}>(x, g, b, m, v)", ", ".join(f"float[] {o}" for o in outputs.split(", ")), opset=17,
+             feed={"v": np.abs(weights("v", c)) + np.float32(0.1)}, reduction=64, scale=2.0)
+        for label, outputs, attributes in (("computed", "y", "epsilon=0.01"), ("training", "y, rm, rv", "epsilon=0.01,momentum=0.7,training_mode=1"))
+        for name, shape, c in (("image", "2,17,3,3", 17), ("rows", "5,3", 3), ("volume", "1,3,2,2,2", 3))
+    ),
+    case("batchnorm_training_constants", "float[n,3,4] x", "y, rm, rv = BatchNormalization<training_mode=1>(x, g, b, m, v)",
+         "float[] y, float[] rm, float[] rv", opset=15, sizes=BATCHES, constants={k: np.abs(weights(k, 3)) for k in "gbmv"}, reduction=64, scale=2.0),
+    case("batchnorm_half", "float16[2,3,4] x", "y = BatchNormalization(x, g, b, m, v)", "float16[] y", opset=15,
+         constants={k: np.abs(weights(k, 3)) + np.float32(0.5) for k in "gbmv"}, reduction=4),
+    case("batchnorm_per_element", "float[5,3] x", "y = BatchNormalization<spatial=0>(x, g, b, m, v)", opset=7, reduction=4,
+         constants={k: np.abs(weights(k, 3)) + np.float32(0.5) for k in "gbmv"}, oracle="onnxruntime"),
 ]  # fmt: skip
 
 LONG = {"reduction": 40, "scale": 1.0}
@@ -365,4 +412,4 @@ CUMSUM = [
          constants={"a": np.int64(1)}, level=EXACT),
 ]  # fmt: skip
 
-CASES = [*SUMS, *OTHERS, *ARGS, *POOLS, *SOFTMAX, *NORMS, *CUMSUM]
+CASES = [*SUMS, *OTHERS, *ARGS, *POOLS, *BATCH_NORM, *SOFTMAX, *NORMS, *CUMSUM]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from ingot.ir.index import Ix, IxLike, Var, ix, var
+from ingot.ir.index import Ix, IxLike, Var, ix, product, var
 from ingot.ir.nodes import Acc, Const, Index, Op, Read, Select, Value
 from ingot.ir.program import Dense, MatMul
-from ingot.lower.context import Context, Node, Operand
+from ingot.lower.context import Context, Node, Operand, unravel
 from ingot.lower.elementwise import const, op
 from ingot.lower.reduction import spatial, summed, window_size
 from ingot.lower.registry import lowers
@@ -24,7 +25,7 @@ def with_bias(ctx: Context, bias: Operand | None, axis: Var, dtype: str) -> Valu
 def conv(ctx: Context, node: Node) -> Operand:
     x, w, bias = node.input(0), node.input(1), node.optional(2)
     groups = int(node.get("group", 1))
-    kernel = [d.value for d in w.shape[2:]]
+    kernel = kernel_of(node, w)
     strides, dilations, pads = spatial(node, x, kernel)
     ctx.require(x.shape[1], w.shape[1] * groups)
     padded = ctx.pad(x, [(0, 0), (0, 0), *pads], 0.0)
@@ -44,23 +45,64 @@ def conv(ctx: Context, node: Node) -> Operand:
         packed = None if w.data is None else ctx.constant(np.moveaxis(w.data[:, 0], 0, -1))
         weight = ctx.read(w, [feature, 0, *taps]) if packed is None else ctx.read(packed, [*taps, feature])
         return summed(ctx, output, out, finish, taps, source, weight)
+    if w.data is None:
+        return correlated(ctx, padded, w, bias, sizes, strides, dilations, groups)
     channel = var(ctx.unique("r"), inner)
     x_channel = ix(channel) if groups == 1 else feature // per_group * inner + ix(channel)
     index = (ix(out[0]), x_channel, *at)
-    if w.data is None or len(kernel) > 2 or x.dtype != "f32" or (groups > 1 and per_group % 4):
+    if len(kernel) > 2 or x.dtype != "f32" or (groups > 1 and per_group % 4):
         weight = ctx.read(w, [feature, channel, *taps])
         return summed(ctx, output, out, finish, (*taps, channel), ctx.read(padded, index), weight)
     weight_array = np.moveaxis(w.data, (0, 1), (-1, -2))
     return ctx.add(Dense(output, out, finish, 1, taps, channel, ctx.place(padded), index, weight_array))
 
 
+def kernel_of(node: Node, w: Operand) -> list[int]:
+    """The spatial sizes of a weight."""
+    if not all(d.is_const for d in w.shape):
+        raise node.unsupported("a weight whose shape is known only at run time", "give it a shape")
+    return [d.value for d in w.shape[2:]]
+
+
+def correlated(
+    ctx: Context,
+    x: Operand,
+    w: Operand,
+    bias: Operand | None,
+    sizes: Sequence[Ix],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    groups: int,
+) -> Operand:
+    """The convolution of padded x with a computed weight: the weight as a matrix times the windows as columns."""
+    kernel = w.shape[2:]
+    features, inner = w.shape[0].value, w.shape[1]
+    per_group, depth, pixels = features // groups, product(w.shape[1:]), product(sizes)
+
+    def window(n: Ix, g: Ix, k: Ix, p: Ix) -> list[Ix]:
+        channel, *taps = unravel(k, [inner, *kernel])
+        places = zip(unravel(p, sizes), strides, taps, dilations, strict=True)
+        return [n, g * inner + channel, *(o * s + t * d for o, s, t, d in places)]
+
+    columns = ctx.view(x, [x.shape[0], groups, depth, pixels], window)
+    rows = ctx.reshape(w, [groups, per_group, depth])
+
+    def finish(axes: tuple[Var, ...]) -> Value:
+        done = Acc(x.dtype)
+        return done if bias is None else op("add", done, ctx.read(bias, [ix(axes[1]) * per_group + axes[2]]))
+
+    result = product_of(ctx, rows, columns, (x.shape[0], ix(groups), ix(per_group), pixels), finish)
+    return ctx.reshape(result, [x.shape[0], features, *sizes])
+
+
 @lowers("ConvTranspose")
 def conv_transpose(ctx: Context, node: Node) -> Operand:
     """One convolution for each phase of the strides, their outputs interleaved."""
-    x, bias = node.input(0), node.optional(2)
-    weight = node.constant(1, "the weight")
+    x, w, bias = node.input(0), node.input(1), node.optional(2)
+    weight = w.data
     groups = int(node.get("group", 1))
-    kernel = list(weight.shape[2:])
+    kernel = kernel_of(node, w)
+    ctx.require(x.shape[1], w.shape[0])
     n = len(kernel)
     strides, dilations, pads = spatial(node, x, kernel)
     extra = [int(v) for v in node.get("output_padding", [0] * n)]
@@ -79,7 +121,8 @@ def conv_transpose(ctx: Context, node: Node) -> Operand:
             half = total // 2
             pads[i] = (half, total - half) if node.get("auto_pad") == "SAME_UPPER" else (total - half, half)
         sizes.append(full - pads[i][0] - pads[i][1])
-    per_group, features = weight.shape[1], weight.shape[1] * groups
+    per_group = w.shape[1].value
+    features = per_group * groups
     spread = [ix(d) * s for d, s in zip(x.shape[2:], strides, strict=True)]
     direct = (
         kernel == strides
@@ -87,12 +130,12 @@ def conv_transpose(ctx: Context, node: Node) -> Operand:
         and groups == 1
         and all(d == 1 for d in dilations)
     )
-    if direct and sizes == spread and x.dtype == "f32" and n <= 2:
+    if weight is not None and direct and sizes == spread and x.dtype == "f32" and n <= 2:
         phases = math.prod(kernel)
         table = np.moveaxis(weight.reshape(weight.shape[0], per_group, phases), 1, 2).reshape(
             weight.shape[0], -1
         )
-        shape = [x.shape[0], features * phases, *x.shape[2:]]
+        shape = [x.shape[0], ix(features * phases), *x.shape[2:]]
         out = ctx.axes(shape)
         channel = var(ctx.unique("r"), x.shape[1])
         index = (ix(out[0]), ix(channel), *map(ix, out[2:]))
@@ -128,19 +171,27 @@ def conv_transpose(ctx: Context, node: Node) -> Operand:
     padded = ctx.pad(
         _crop(ctx, spaced, around), [(0, 0), (0, 0), *((max(a, 0), max(b, 0)) for a, b in around)], 0.0
     )
+    inner = w.shape[0].value // groups
+    if weight is None:
+        turned = ctx.view(
+            w,
+            [features, inner, *kernel],
+            lambda f, c, *taps: [
+                f // per_group * inner + c,
+                f % per_group,
+                *(k - 1 - t for t, k in zip(taps, kernel, strict=True)),
+            ],
+        )
+        return correlated(ctx, padded, turned, bias, sizes, [1] * n, dilations, groups)
     flipped = np.flip(weight, axis=tuple(range(2, 2 + n)))
-    shape = [x.shape[0], features, *sizes]
+    shape = [x.shape[0], ix(features), *sizes]
     out = ctx.axes(shape)
     taps = tuple(var(ctx.unique("r"), k) for k in kernel)
-    inner = weight.shape[0] // groups
     channel = var(ctx.unique("r"), inner)
     feature = ix(out[1])
     x_channel = ix(channel) if groups == 1 else feature // per_group * inner + ix(channel)
-    index = (
-        ix(out[0]),
-        x_channel,
-        *(ix(o) + ix(t) * d for o, t, d in zip(out[2:], taps, dilations, strict=True)),
-    )
+    at = (ix(o) + ix(t) * d for o, t, d in zip(out[2:], taps, dilations, strict=True))
+    index = (ix(out[0]), x_channel, *at)
     finish = with_bias(ctx, bias, out[1], x.dtype)
     output = ctx.tensor(x.dtype, shape)
     if groups == 1 and x.dtype == "f32" and n <= 2:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ingot.ir.nodes import COMPUTED, DTYPES, Const, Op, Select, Value
+from ingot.ir.nodes import COMPUTED, Const, Op, Select, Value
 from ingot.ir.ops import OPS
 from ingot.lower.context import Context, Node, Operand, cast
 from ingot.lower.registry import lowers
@@ -15,6 +15,9 @@ from ingot.lower.registry import lowers
 FLOATS = ("f16", "f32", "f64")
 EPSILON = float(np.float32(1e-5))
 """The default of every normalisation's attribute, which is a 32-bit float."""
+
+
+MOMENTUM = float(np.float32(0.9))
 
 
 def op(name: str, *args: Value) -> Value:
@@ -304,23 +307,6 @@ def where(ctx: Context, node: Node) -> Operand:
         return Select(*(ctx.read_broadcast(x, axes) for x in (cond, a, b)))
 
     return ctx.map(shape, a.dtype, value)
-
-
-@lowers("BatchNormalization")
-def batch_normalization(ctx: Context, node: Node) -> Operand:
-    """Inference only: scale and shift folded in float64."""
-    x = node.input(0)
-    if node.get("training_mode", 0):
-        raise node.unsupported("training_mode=1", "export the model for inference")
-    gain, bias, mean, variance = (node.constant(i, "a statistic").astype(np.float64) for i in range(1, 5))
-    scale = gain / np.sqrt(variance + node.get("epsilon", EPSILON))
-    a = ctx.constant(scale.astype(DTYPES[x.dtype]))
-    b = ctx.constant((bias - mean * scale).astype(DTYPES[x.dtype]))
-
-    def value(axes: tuple) -> Value:  # type: ignore[type-arg]
-        return op("add", op("mul", ctx.read(x, axes), ctx.read(a, axes[1:2])), ctx.read(b, axes[1:2]))
-
-    return ctx.map(x.shape, x.dtype, value)
 
 
 def dtype_name(number: int, node: Node) -> str:

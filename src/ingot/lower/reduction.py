@@ -5,12 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ingot.ir.index import Ix, Var, ix, less, maximum, minimum, nonnegative, product, var
-from ingot.ir.nodes import Acc, Cast, Const, Index, Op, Select, Value, rewrite
+import numpy as np
+
+from ingot.ir.index import (
+    Ix,
+    Var,
+    ix,
+    less,
+    maximum,
+    minimum,
+    nonnegative,
+    product,
+    substitute,
+    var,
+    weighted_sum,
+)
+from ingot.ir.nodes import DTYPES, Acc, Cast, Const, Index, Op, Select, Value, reindex, rewrite
 from ingot.ir.ops import neutral
 from ingot.ir.program import Reduce, Row, Tensor
-from ingot.lower.context import Context, Node, Operand, cast
-from ingot.lower.elementwise import EPSILON, FLOATS, const, op
+from ingot.lower.context import Context, Node, Operand, cast, unravel
+from ingot.lower.elementwise import EPSILON, FLOATS, MOMENTUM, const, op
 from ingot.lower.movement import axis_flags, axis_of, kept_sizes, known_axes
 from ingot.lower.registry import lowers
 
@@ -196,12 +210,10 @@ def window_size(d: Ix, k: int, s: int, step: int, pads: tuple[int, int], ceil: b
 
 
 @lowers("MaxPool", "AveragePool", "LpPool")
-def pool(ctx: Context, node: Node) -> Operand:
+def pool(ctx: Context, node: Node) -> Operand | list[Operand]:
     x = node.input(0)
     kernel = [int(k) for k in node.attributes["kernel_shape"]]
     strides, dilations, pads = spatial(node, x, kernel)
-    if len(node.outputs) > 1 and node.outputs[1]:
-        raise node.unsupported("the Indices output", "drop it")
     ceil = bool(node.get("ceil_mode", 0))
     sizes = [window_size(*a, ceil) for a in zip(x.shape[2:], kernel, strides, dilations, pads, strict=True)]
     shape = [*x.shape[:2], *sizes]
@@ -213,7 +225,8 @@ def pool(ctx: Context, node: Node) -> Operand:
     ]
     index = [*map(ix, out[:2])]
     output = ctx.tensor(x.dtype, shape)
-    if node.operator == "MaxPool" and all(d == 1 for d in dilations):
+    indices = len(node.outputs) > 1 and bool(node.outputs[1])
+    if node.operator == "MaxPool" and not indices and all(d == 1 for d in dilations):
         for i, d in zip(at, x.shape[2:], strict=True):
             index.append(maximum(minimum(i, d - 1), 0))
         return ctx.add(Reduce(output, out, Acc(x.dtype), "max", taps, ctx.read(x, index)))
@@ -227,14 +240,18 @@ def pool(ctx: Context, node: Node) -> Operand:
     if node.operator == "MaxPool":
         lowest = Const(neutral("max", x.dtype), x.dtype)
         value: Value = element if plain else Select(inside, element, lowest)
-        return ctx.add(Reduce(output, out, Acc(x.dtype), "max", taps, value))
+        result = ctx.add(Reduce(output, out, Acc(x.dtype), "max", taps, value))
+        if not indices:
+            return result
+        columns_first = bool(node.get("storage_order", 0))
+        return [result, _largest_at(ctx, x, value, shape, out, taps, at, columns_first)]
     p = node.get("p", 2)
     if node.operator == "LpPool":
-        element = op("abs", element) if p == 1 else op("pow", op("abs", element), const(p, element))
+        element = _power(op("abs", element), p)
     value = element if plain else Select(inside, element, Const(0, x.dtype))
     acc: Value = Acc(x.dtype)
     if node.operator == "LpPool":
-        finish = acc if p == 1 else op("pow", acc, const(1 / p, acc))
+        finish = _power(acc, 1 / p)
     elif plain or (node.get("count_include_pad", 0) and not ceil):
         finish = op("mul", acc, const(1 / math.prod(kernel), acc))
     else:
@@ -250,10 +267,56 @@ def pool(ctx: Context, node: Node) -> Operand:
     return ctx.add(Reduce(output, out, finish, "add", taps, value))
 
 
-@lowers("GlobalAveragePool", "GlobalMaxPool")
+def _largest_at(
+    ctx: Context,
+    x: Operand,
+    value: Value,
+    shape: Sequence[Ix],
+    out: tuple[Var, ...],
+    taps: tuple[Var, ...],
+    at: Sequence[Ix],
+    columns_first: bool,
+) -> Operand:
+    """Where in x, flattened, the largest element of each window lies: the first of equal ones.
+
+    value: what a tap is worth; at: where along each axis it lies. columns_first: the last two axes are exchanged in
+    what "flattened" means.
+    """
+    extents = [t.extent for t in taps if t.extent is not None]
+    one = var(ctx.unique("r"), product(extents))
+    order = dict(zip(taps, unravel(ix(one), extents), strict=True))
+    dims, axes = list(x.shape), list(range(x.rank))
+    if columns_first:
+        axes[2:] = reversed(axes[2:])
+    stride = {a: product(dims[b] for b in axes[i + 1 :]) for i, a in enumerate(axes)}
+    first = weighted_sum((i, stride[a]) for a, i in enumerate([*map(ix, out[:2]), *at]))
+    start = substitute(first, dict.fromkeys(taps, ix(0)))
+    finish: Value = Index(start)
+    for n, tap in enumerate(taps):
+        step = substitute(first, {t: ix(int(t is tap)) for t in taps}) - start
+        which = op("div", Acc("i64"), Index(product(extents[n + 1 :])))
+        taken = op("mod", which, Index(extents[n])) if n else which
+        finish = op("add", finish, op("mul", taken, Index(step)))
+    output = ctx.tensor("i64", shape)
+    return ctx.add(Reduce(output, out, finish, "argmax", (one,), reindex(value, order)))
+
+
+def _power(x: Value, exponent: float) -> Value:
+    """x to a power, for x >= 0."""
+    if exponent in (1, 2):
+        return op("mul", x, x) if exponent == 2 else x
+    return op("sqrt", x) if exponent == 0.5 else op("pow", x, const(exponent, x))
+
+
+@lowers("GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool")
 def global_pool(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
     axes = list(range(2, x.rank))
+    if node.operator == "GlobalLpPool":
+        p = node.get("p", 2)
+        return reduce(
+            ctx, x, axes, True, "add", lambda v: _power(op("abs", v), p), lambda v: _power(v, 1 / p)
+        )
     if node.operator == "GlobalMaxPool":
         return reduce(ctx, x, axes, True, "max")
     count = product(x.shape[2:])
@@ -358,6 +421,87 @@ def group_norm(ctx: Context, node: Node) -> Operand:
         )
 
     return ctx.map(x.shape, x.dtype, value)
+
+
+@lowers("BatchNormalization")
+def batch_normalization(ctx: Context, node: Node) -> Operand | list[Operand]:
+    """Scale and shift, folded in float64 where the statistics are constants.
+
+    In training the statistics are those of the batch (variance without Bessel's correction), and the further outputs are
+    the running ones; before opset 14 a node trains where it has these outputs, and then the batch's own ones follow.
+    """
+    x, gain, bias, mean, variance = (node.input(i) for i in range(5))
+    epsilon = node.get("epsilon", EPSILON)
+    wide = _wide(x.dtype)
+    trains = bool(node.get("training_mode", 0)) if node.opset >= 14 else any(node.outputs[1:])
+    together = bool(node.get("spatial", 1))
+    given = [o.data for o in (gain, bias, mean, variance)]
+    if trains:
+        axes = [i for i in range(x.rank) if i != 1] if together else [0]
+        batch_mean, batch_variance = moments(ctx, x, axes)
+        scale, shift = _scale_and_shift(ctx, gain, bias, batch_mean, batch_variance, epsilon)
+    elif all(data is not None for data in given):
+        g, b, m, v = (np.asarray(data, np.float64) for data in given)
+        factor = g / np.sqrt(v + epsilon)
+        scale, shift = (ctx.constant(a.astype(DTYPES[wide])) for a in (factor, b - m * factor))
+    else:
+        scale, shift = _scale_and_shift(ctx, gain, bias, mean, variance, epsilon)
+
+    def value(axes: tuple[Var, ...]) -> Value:
+        at = axes[1:2] if together else axes[1:]
+        a, b = (cast(ctx.read(o, at if x.rank > 1 else [0]), wide) for o in (scale, shift))
+        return cast(op("add", op("mul", cast(ctx.read(x, axes), wide), a), b), x.dtype)
+
+    y = ctx.map(x.shape, x.dtype, value)
+    if not trains:
+        return y
+    momentum = node.get("momentum", MOMENTUM)
+    running = [_running(ctx, *pair, momentum) for pair in ((mean, batch_mean), (variance, batch_variance))]
+    return [y, *running, batch_mean, batch_variance]
+
+
+def moments(ctx: Context, x: Operand, axes: Sequence[int]) -> tuple[Operand, Operand]:
+    """The mean and the variance over some axes, which are dropped; of halves in float."""
+    wide, count = _wide(x.dtype), product(x.shape[i] for i in axes)
+    whole = ctx.map(x.shape, wide, lambda i: cast(ctx.read(x, i), wide)) if wide != x.dtype else x
+    mean = reduce(ctx, whole, axes, False, "add", finish=lambda v: mean_of(v, count))
+
+    def squared(i: tuple[Var, ...]) -> Value:
+        gap = op("sub", ctx.read(whole, i), ctx.read(mean, [a for n, a in enumerate(i) if n not in axes]))
+        return op("mul", gap, gap)
+
+    squares = ctx.map(x.shape, wide, squared)
+    return mean, reduce(ctx, squares, axes, False, "add", finish=lambda v: mean_of(v, count))
+
+
+def _scale_and_shift(
+    ctx: Context, gain: Operand, bias: Operand, mean: Operand, variance: Operand, epsilon: float
+) -> tuple[Operand, Operand]:
+    """gain / sqrt(variance + epsilon) and bias - mean * that, in the dtype of the statistics or float."""
+    wide = _wide(mean.dtype)
+
+    def scale_at(i: tuple[Var, ...]) -> Value:
+        v = cast(ctx.read(variance, i), wide)
+        return op("div", cast(ctx.read(gain, i), wide), op("sqrt", op("add", v, const(epsilon, v))))
+
+    scale = ctx.map(gain.shape, wide, scale_at)
+
+    def shift_at(i: tuple[Var, ...]) -> Value:
+        moved = op("mul", cast(ctx.read(mean, i), wide), ctx.read(scale, i))
+        return op("sub", cast(ctx.read(bias, i), wide), moved)
+
+    return scale, ctx.map(bias.shape, wide, shift_at)
+
+
+def _running(ctx: Context, old: Operand, new: Operand, momentum: float) -> Operand:
+    """old * momentum + new * (1 - momentum)."""
+
+    def value(i: tuple[Var, ...]) -> Value:
+        kept = op("mul", cast(ctx.read(old, i), new.dtype), Const(momentum, new.dtype))
+        added = op("mul", ctx.read(new, i), Const(1 - momentum, new.dtype))
+        return cast(op("add", kept, added), old.dtype)
+
+    return ctx.map(old.shape, old.dtype, value)
 
 
 @lowers("CumSum")
