@@ -82,15 +82,20 @@ def case(
     feed: Mapping[str, Any] | None = None,
     sizes: Sequence[Mapping[str, int]] = ({},),
     whole: bool = False,
+    domains: Mapping[str, int] | None = None,
     **how: Any,
 ) -> Case:
     """A case from ONNX text: `inputs`, `outputs` and `body` as onnx.parser reads them.
 
     constants: initializers that the body names. feed: inputs; those left out are made up, of the declared dtype and
     shape: floats normal, or with `whole` integers of one digit, so that no sum rounds; integers of one digit.
-    sizes: the values of the symbols, one run each. how: the other fields of the case.
+    sizes: the values of the symbols, one run each. domains: versions of other domains than ONNX's own. how: the other
+    fields of the case.
     """
-    header = f'<ir_version: {8 if opset < 21 else 10}, opset_import: ["" : {opset}]>'
+    imports = ", ".join(
+        f'"{domain}" : {version}' for domain, version in {"": opset, **(domains or {})}.items()
+    )
+    header = f"<ir_version: {8 if opset < 21 else 10}, opset_import: [{imports}]>"
     model = onnx.parser.parse_model(f"{header} {name} ({inputs}) => ({outputs}) {{ {body} }}")
     for key, value in (constants or {}).items():
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), key))

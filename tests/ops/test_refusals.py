@@ -27,7 +27,6 @@ RECURRENT = {
     "r": weights("r", 1, 8, 2),
 }
 UNSUPPORTED = [
-    bad("dropout_training", "training_mode", "float[2,3] x", "y = Dropout(x, r, t)", constants={"r": np.float32(0.5), "t": np.array(True)}),
     bad("layernorm_mean", "the Mean and InvStdDev outputs", "float[2,3] x", "y, m = LayerNormalization(x, g)", "float[] y, float[] m",
         constants={"g": ONES}),
     bad("resize_mode", "mode=area", "float[1,1,4,4] x", 'y = Resize<mode="area">(x, , s)', constants={"s": np.array([1, 1, 2, 2], np.float32)}),

@@ -9,12 +9,10 @@ import numpy as np
 from ingot.ir.index import Ix, IxLike, ix, maximum, minimum, product
 from ingot.ir.nodes import DTYPES, Const, Index, Op, Select, Value, as_index
 from ingot.lower.context import (
-    Absent,
     Anything,
     Context,
     Node,
     Operand,
-    SequenceOperand,
     cast,
     wrap_index,
 )
@@ -71,17 +69,11 @@ def constant(ctx: Context, node: Node) -> Operand:
     raise node.unsupported("a constant that is no dense tensor of numbers", "make it one")
 
 
-@lowers("Identity", "Dropout")
-def forward(ctx: Context, node: Node) -> Anything | list[Operand]:
-    """Identity, also of sequences and optionals, and Dropout outside training."""
-    if isinstance(value := node.value(0), SequenceOperand | Absent):
-        return value
-    x = node.input(0)
-    if node.optional(2) is not None and node.constant(2, "training_mode").any():
-        raise node.unsupported("training_mode", "export the model for inference")
-    if len(node.outputs) > 1 and node.outputs[1]:
-        return [x, ctx.map(x.shape, "bool", lambda axes: Const(True, "bool"))]
-    return x
+@lowers("Identity")
+def forward(ctx: Context, node: Node) -> Anything:
+    """Also of sequences and optionals."""
+    value = node.value(0)
+    return node.input(0) if value is None else value
 
 
 @lowers("Reshape")
