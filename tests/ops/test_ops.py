@@ -7,15 +7,6 @@ from pathlib import Path
 
 import onnx
 import pytest
-<<<<<<< HEAD
-=======
-import random_cases
-import recurrent_cases
-import reduction_cases
-import sequences_cases
-import size_cases
-import training_cases
->>>>>>> 34f2994 (random: counter-based random operators; training: optimizer steps)
 from case import Case, Group, groups, run_interpreted
 
 from ingot.lower import lowering
@@ -23,22 +14,8 @@ from ingot.lower.registry import REGISTRY
 from ingot.target import TARGETS, cpu_features, native
 
 TABLES = {
-<<<<<<< HEAD
     path.stem.removesuffix("_cases"): import_module(path.stem).CASES
     for path in sorted(Path(__file__).parent.glob("*_cases.py"))
-=======
-    "elementwise": elementwise_cases.CASES,
-    "movement": movement_cases.CASES,
-    "reduction": reduction_cases.CASES,
-    "contraction": contraction_cases.CASES,
-    "random": random_cases.CASES,
-    "recurrent": recurrent_cases.CASES,
-    "training": training_cases.CASES,
-    "control": control_cases.CASES,
-    "sequences": sequences_cases.CASES,
-    "fused": fused_cases.CASES,
-    "size": size_cases.CASES,
->>>>>>> 34f2994 (random: counter-based random operators; training: optimizer steps)
 }
 CASES = [case for table in TABLES.values() for case in table]
 GROUPS = [group for name, table in TABLES.items() for group in groups(name, table)]
