@@ -41,7 +41,8 @@ def _reshape(node: ir.Node, opset: int) -> ir.Value | None:
     dims = edit.dims(source)
     if dims is None or wanted is None or len(wanted) != len(dims):
         return _same_shape(node, opset)
-    if node.attributes.get_int("allowzero", 0) or 0 in dims or wanted.count(-1) > 1:
+    zeros = node.attributes.get_int("allowzero", 0) and 0 in wanted
+    if zeros or 0 in dims or wanted.count(-1) > 1:
         return _same_shape(node, opset)
     kept = all(
         want in (0, -1) or (isinstance(dim, int) and want == dim)

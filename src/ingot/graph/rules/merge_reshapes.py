@@ -50,13 +50,24 @@ def _target(node: ir.Node, middle: ir.Value) -> list[int] | None:
     if node.attributes.get_int("allowzero", 0):
         return wanted if 0 not in wanted else None
     dims = edit.dims(middle)
+    copied = _copied(middle)
     for axis, dim in enumerate(wanted):
-        if dim == 0:
+        if dim == 0 and axis >= copied:
             known = dims[axis] if dims is not None and axis < len(dims) else None
             if not isinstance(known, int) or known == 0:
                 return _from_output(node)
             wanted[axis] = known
     return wanted
+
+
+def _copied(middle: ir.Value) -> int:
+    """How many leading dimensions the Reshape that makes `middle` copies from its own input."""
+    node = middle.producer()
+    assert node is not None
+    if node.op_type != "Reshape" or node.attributes.get_int("allowzero"):
+        return 0
+    wanted = edit.integers(edit.input_at(node, 1)) or []
+    return next((axis for axis, dim in enumerate(wanted) if dim != 0), len(wanted))
 
 
 def _from_output(node: ir.Node) -> list[int] | None:
