@@ -13,6 +13,7 @@ from ingot.version import __version__
 if TYPE_CHECKING:
     from ingot.compiler import check, compile
     from ingot.emit.package import Package
+    from ingot.frontends.convert import convert
     from ingot.report.compare import Comparison, compare
     from ingot.report.inspect import inspect
     from ingot.report.optimize import Optimized, optimize
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Comparison", "IngotError", "Optimized", "Package", "Session", "__version__",
-    "check", "compare", "compile", "inspect", "load", "optimize",
+    "check", "compare", "compile", "convert", "inspect", "load", "optimize",
 ]  # fmt: skip
 
 _HOMES = {
@@ -31,6 +32,7 @@ _HOMES = {
     "check": "ingot.compiler",
     "compare": "ingot.report.compare",
     "compile": "ingot.compiler",
+    "convert": "ingot.frontends.convert",
     "inspect": "ingot.report.inspect",
     "load": "ingot.runtime",
     "optimize": "ingot.report.optimize",

@@ -8,6 +8,7 @@ CODES: dict[str, str] = {
     "compiler-not-found": "no usable C compiler",
     "external-data-missing": "a file of external weights is missing or too short",
     "external-data-outside": "a file of external weights lies outside the model's folder",
+    "framework-missing": "a package that the importer of the model's format needs is not installed",
     "index-range": "an index that the model computes or is given is outside the tensor, found while running",
     "input-dtype": "an input array has the wrong dtype",
     "input-name": "an unknown or missing input name",
@@ -22,7 +23,7 @@ CODES: dict[str, str] = {
     "model-empty": "the model file has no bytes",
     "model-invalid": "the model is damaged or breaks a rule of ONNX",
     "model-not-found": "the model file does not exist or cannot be read",
-    "model-not-onnx": "the file is something else than an ONNX model",
+    "model-not-onnx": "the file is neither an ONNX model nor of a format that ingot imports",
     "model-opset": "the model is for a version of ONNX that is too old or too new",
     "model-too-large": "the model declares more elements than any real model has",
     "model-truncated": "the model file is cut short",
@@ -45,7 +46,9 @@ CODES: dict[str, str] = {
     "target-mismatch": "this processor lacks instructions that the package was compiled for",
     "target-unknown": "no such target",
     "tuning-invalid": "the file of tuning results is missing, damaged or of another format",
-    "unsupported": "an operator, dtype or attribute that ingot cannot compile",
+    "unsupported": "an operator, dtype or attribute that ingot cannot compile or convert",
+    "weights-differ": "a network's weights have other sizes than its layers",
+    "weights-missing": "a network's weights are not there, or not for all of its layers",
 }
 
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from ingot.cli import bench, check, compare, compile, doctor, inspect, optimize, run, targets
+from ingot.cli import bench, check, compare, compile, convert, doctor, inspect, optimize, run, targets
 from ingot.cli.output import guarded
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (compile, run, bench, compare, optimize, inspect, check, doctor, targets):
+for module in (compile, convert, run, bench, compare, optimize, inspect, check, doctor, targets):
     app.command(module.__name__.rpartition(".")[2])(guarded(module.command))
 
 

@@ -8,12 +8,19 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX model.", show_default=False)]
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="A model: ONNX, Caffe (.prototxt), TFLite or PyTorch (.pt2).",
+        show_default=False,
+    ),
+]
 Source = Annotated[
     Path,
     typer.Argument(
         metavar="PACKAGE|MODEL",
-        help="A package folder, or an ONNX model, which is compiled first.",
+        help="A package folder, or a model, which is compiled first.",
         show_default=False,
     ),
 ]

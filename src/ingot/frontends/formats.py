@@ -7,15 +7,23 @@ from typing import NamedTuple
 
 
 class Format(NamedTuple):
-    """name: with its article, fit for "the file is ...". remedy: how to come from there to ONNX."""
+    """name: with its article, fit for "the file is ...". remedy: how to come from there to ONNX.
+
+    importer: what reads it, a key of `importers.IMPORTERS`; "" where nothing does.
+    """
 
     name: str
     remedy: str
+    importer: str = ""
 
 
 _EXPORT = "export the model to ONNX with its own framework"
 _DOWNLOAD = "download the model again; its address probably gave a page instead of the file"
 
+CAFFE = Format("a Caffe network", "give its prototxt", "caffe")
+TFLITE = Format("a TFLite model", "give the .tflite file", "tflite")
+TORCH = Format("a PyTorch program", "give the .pt2 file that torch.export.save wrote", "torch")
+_CHECKPOINT = "convert it with `ingot convert MODULE:FACTORY --weights CHECKPOINT --shape x:1x3x224x224`"
 _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"version https://git-lfs", Format("a Git LFS pointer, not the model itself", "run `git lfs pull`")),
     (b"\x89HDF\r\n\x1a\n", Format("an HDF5 file (Keras weights)", _EXPORT)),
@@ -39,7 +47,7 @@ _MAGIC: tuple[tuple[bytes, Format], ...] = (
 _TEXT_KINDS: tuple[tuple[tuple[str, ...], Format], ...] = (
     (("<!doctype html", "<html"), Format("an HTML page", _DOWNLOAD)),
     (("<?xml", "<net "), Format("an XML file (an OpenVINO model?)", _EXPORT)),
-    (("layer {", "layers {", "layer{", "input_shape {", "input_dim:"), Format("a Caffe prototxt", _EXPORT)),
+    (("layer {", "layers {", "layer{", "layers{", "input_shape {", "input_dim:"), CAFFE),
     (
         ("ir_version:",),
         Format("ONNX in its text form", "convert it with onnx.parser or onnx.load, then onnx.save"),
@@ -50,20 +58,22 @@ _TEXT_KINDS: tuple[tuple[tuple[str, ...], Format], ...] = (
 def recognise(head: bytes, name: str = "") -> Format | None:
     """The format that the first bytes of a file show, or None when they may well be ONNX.
 
-    head: the first 4 KiB or so. name: the file's name, which only refines the answer.
+    head: the first 4 KiB or so. name: the file's name, which decides for formats without a mark of their own.
     """
-    if head[4:8] == b"TFL3":
-        return Format("a TFLite model", _EXPORT)
+    if name.endswith((".prototxt", ".caffemodel")):
+        return CAFFE
+    if head[4:8] == b"TFL3" or name.endswith(".tflite"):
+        return TFLITE
     if head.startswith(b"PK\x03\x04"):
         return _zip(head, name)
     if len(head) >= 4 and head[0] == 0x80 and 2 <= head[1] <= 5:
         legacy = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19" in head[:32]
         kind = (
-            "a legacy PyTorch checkpoint"
+            "a legacy PyTorch checkpoint, which holds weights and no network"
             if legacy or name.endswith((".pt", ".pth", ".th"))
             else "a Python pickle"
         )
-        return Format(kind, "export the network to ONNX with torch.onnx.export")
+        return Format(kind, _CHECKPOINT)
     for magic, found in _MAGIC:
         if head.startswith(magic):
             return found
@@ -75,8 +85,10 @@ def recognise(head: bytes, name: str = "") -> Format | None:
 
 
 def _zip(head: bytes, name: str) -> Format:
+    if name.endswith(".pt2") or b"archive_format" in head:
+        return TORCH
     if b"data.pkl" in head or name.endswith((".pt", ".pth", ".ckpt")):
-        return Format("a PyTorch checkpoint (zip)", "export the network to ONNX with torch.onnx.export")
+        return Format("a PyTorch checkpoint, which holds weights and no network", _CHECKPOINT)
     if b"metadata.json" in head and (b"config.json" in head or name.endswith(".keras")):
         return Format("a Keras model (zip)", _EXPORT)
     return Format("a zip archive", "unpack it and give the .onnx file inside")

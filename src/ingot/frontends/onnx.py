@@ -1,4 +1,4 @@
-"""ONNX files, protobufs and onnx_ir models -> a checked onnx_ir.Model."""
+"""Model files, protobufs and onnx_ir models -> a checked onnx_ir.Model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import mmap
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,35 +16,48 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from ingot.errors import IngotError
 from ingot.frontends.check import check_model, external_path
 from ingot.frontends.formats import recognise
+from ingot.frontends.importers import import_file, import_torch, is_torch
 from ingot.frontends.shapes import apply_shapes, name_symbols
 from ingot.frontends.structure import expand_inputs
 from ingot.frontends.wire import SELF, MalformedError, TruncatedError, strip_weights
 
 ModelLike = str | os.PathLike[str] | onnx.ModelProto | ir.Model
+"""What a model is given as; a torch.nn.Module too, whose type is only known where PyTorch is installed."""
 
 _AGAIN = "copy, download or export the file again"
 
 
-def load_model(model: ModelLike, shapes: Mapping[str, Sequence[int | str] | None] | None = None) -> ir.Model:
+def load_model(
+    model: ModelLike | Any,
+    shapes: Mapping[str, Sequence[int | str] | None] | None = None,
+    weights: Path | None = None,
+    inputs: Mapping[str, Any] | None = None,
+) -> ir.Model:
     """The model as onnx_ir, checked, with constants only as initializers and every input dimension known or named.
 
-    model: the path of an ONNX file, or a model in memory, which is not changed, but that an onnx_ir.Model gets its
-    nodes in topological order. shapes: new shapes of inputs, of
+    model: the path of a file, in ONNX or a format of `importers.IMPORTERS`, "module:factory" for a PyTorch network, or a
+    model in memory, which is not changed, but that an onnx_ir.Model gets its nodes in topological order. shapes: new
+    shapes of inputs, of
     integers and symbol names, and what sequences and optionals are made of; see `apply_shapes` and `expand_inputs`.
+    weights: the file of the weights, for formats that keep them apart. inputs: example arrays for a PyTorch network.
     Initializers that are also graph inputs are constants. Values of all graphs have distinct names, and nodes stand
     in topological order. External data is mapped, not read. Operators that nobody knows are no error here.
-    Raises IngotError: model-*, external-data-*, input-name, input-shape.
+    Raises IngotError: model-*, external-data-*, input-name, input-shape, and of importers weights-*, framework-missing,
+    unsupported.
     """
     if isinstance(model, ir.Model):
         loaded = _from_ir(model)
     elif isinstance(model, onnx.ModelProto):
         loaded = _from_proto(model, b"", (), "model")
+    elif is_torch(model):
+        given = {name: shape for name, shape in (shapes or {}).items() if shape is not None}
+        loaded = import_torch(model, weights, inputs or {}, given)
     elif isinstance(model, str | os.PathLike):
-        loaded = _from_file(Path(model))
+        loaded = _from_file(Path(model), weights)
     else:
         raise IngotError(
             "model-not-found",
-            f"a model is a path, an onnx.ModelProto or an onnx_ir.Model, not {type(model).__name__}",
+            f"a model is a path, an onnx.ModelProto, an onnx_ir.Model or a torch.nn.Module, not {type(model).__name__}",
             remedy="give one of these",
         )
     _drop_constant_inputs(loaded)
@@ -54,18 +68,20 @@ def load_model(model: ModelLike, shapes: Mapping[str, Sequence[int | str] | None
     return loaded
 
 
-def _from_file(path: Path) -> ir.Model:
+def _from_file(path: Path, weights: Path | None) -> ir.Model:
     where = str(path)
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         cause = "it is a folder" if path.is_dir() else getattr(error, "strerror", None) or str(error)
         raise IngotError(
-            "model-not-found", cause, where=where, remedy="give the path of an ONNX file"
+            "model-not-found", cause, where=where, remedy="give the path of a model file"
         ) from None
     if not data:
         raise IngotError("model-empty", "the file has no bytes", where=where, remedy=_AGAIN)
     known = recognise(data[:4096], path.name)
+    if known is not None and known.importer:
+        return import_file(known.importer, path, weights)
     if known is not None:
         raise IngotError("model-not-onnx", f"the file is {known.name}", where=where, remedy=known.remedy)
     try:

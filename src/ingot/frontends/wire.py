@@ -1,6 +1,6 @@
-"""Just enough of the protobuf wire format to read an ONNX file without copying its weights.
+"""Just enough of the protobuf wire format to read a file without copying its weights.
 
-Field numbers are those of onnx.proto: ModelProto.graph 7, GraphProto.initializer 5, TensorProto.data_type 2,
+`strip_weights` is for ONNX; its field numbers are those of onnx.proto: ModelProto.graph 7, GraphProto.initializer 5, TensorProto.data_type 2,
 float_data 4, raw_data 9, external_data 13, data_location 14; StringStringEntryProto.key 1, value 2.
 """
 
@@ -17,7 +17,7 @@ SELF = "\0weights of this file"
 
 _GRAPH, _INITIALIZER = 7, 5
 _DATA_TYPE, _FLOAT_DATA, _RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 2, 4, 9, 13, 14
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 _NOT_BYTES = (ir.DataType.UNDEFINED, ir.DataType.STRING)
 _BYTE_SIZED = {dtype.value for dtype in ir.DataType if dtype not in _NOT_BYTES and dtype.bitwidth >= 8}
@@ -54,10 +54,10 @@ def strip_weights(data: bytes, at_least: int = 1024) -> bytes:
     """
     view = memoryview(data)
     pieces: list[bytes | memoryview] = []
-    for field in _fields(view, 0, len(view), outermost=True):
-        if field.number == _GRAPH and field.wire == _BYTES:
+    for field in fields(view, 0, len(view), outermost=True):
+        if field.number == _GRAPH and field.wire == BYTES:
             graph = _strip_graph(view, field, at_least)
-            pieces += [_tag(_GRAPH, _BYTES), _varint(sum(map(len, graph))), *graph]
+            pieces += [_tag(_GRAPH, BYTES), _varint(sum(map(len, graph))), *graph]
         else:
             pieces.append(view[field.start : field.end])
     return b"".join(pieces)
@@ -66,12 +66,12 @@ def strip_weights(data: bytes, at_least: int = 1024) -> bytes:
 def _strip_graph(view: memoryview, graph: Field, at_least: int) -> list[bytes | memoryview]:
     pieces: list[bytes | memoryview] = []
     kept = graph.body
-    for field in _fields(view, graph.body, graph.end):
-        if field.number != _INITIALIZER or field.wire != _BYTES or field.end - field.body < at_least:
+    for field in fields(view, graph.body, graph.end):
+        if field.number != _INITIALIZER or field.wire != BYTES or field.end - field.body < at_least:
             continue
         tensor = _strip_tensor(view, field, at_least)
         if tensor is not None:
-            pieces += [view[kept : field.start], _tag(_INITIALIZER, _BYTES), _varint(len(tensor)), tensor]
+            pieces += [view[kept : field.start], _tag(_INITIALIZER, BYTES), _varint(len(tensor)), tensor]
             kept = field.end
     pieces.append(view[kept : graph.end])
     return pieces
@@ -81,9 +81,9 @@ def _strip_tensor(view: memoryview, tensor: Field, at_least: int) -> bytes | Non
     """The TensorProto without its bytes, or None when it has to stay as it is."""
     data_type = 0
     weights: list[Field] = []
-    for field in _fields(view, tensor.body, tensor.end):
-        if field.number == _DATA_TYPE and field.wire == _VARINT:
-            data_type, _ = _read_varint(view, field.body, field.end, outermost=False)
+    for field in fields(view, tensor.body, tensor.end):
+        if field.number == _DATA_TYPE and field.wire == VARINT:
+            data_type, _ = read_varint(view, field.body, field.end, outermost=False)
         elif field.number in (_RAW_DATA, _FLOAT_DATA):
             weights.append(field)
         elif field.number in (_DATA_LOCATION, _EXTERNAL_DATA):
@@ -92,7 +92,7 @@ def _strip_tensor(view: memoryview, tensor: Field, at_least: int) -> bytes | Non
         return None
     (field,) = weights
     length = field.end - field.body
-    if field.wire != _BYTES or length < at_least:
+    if field.wire != BYTES or length < at_least:
         return None
     if field.number == _FLOAT_DATA and data_type != onnx.TensorProto.FLOAT:
         return None
@@ -101,25 +101,26 @@ def _strip_tensor(view: memoryview, tensor: Field, at_least: int) -> bytes | Non
         _message(_EXTERNAL_DATA, _message(1, k.encode()) + _message(2, v.encode()))
         for k, v in entries.items()
     ]
-    location = _tag(_DATA_LOCATION, _VARINT) + _varint(onnx.TensorProto.EXTERNAL)
+    location = _tag(_DATA_LOCATION, VARINT) + _varint(onnx.TensorProto.EXTERNAL)
     return b"".join([view[tensor.body : field.start], view[field.end : tensor.end], *external, location])
 
 
-def _fields(view: memoryview, start: int, end: int, *, outermost: bool = False) -> Iterator[Field]:
+def fields(view: memoryview, start: int, end: int, *, outermost: bool = False) -> Iterator[Field]:
+    """The fields of the message in bytes [start, end). outermost: whether the file ends there, and may be cut short."""
     at = start
     while at < end:
-        tag, body = _read_varint(view, at, end, outermost=outermost)
+        tag, body = read_varint(view, at, end, outermost=outermost)
         number, wire = tag >> 3, tag & 7
         if number == 0:
             raise MalformedError("a field has number 0")
-        if wire == _VARINT:
-            _, stop = _read_varint(view, body, end, outermost=outermost)
-        elif wire == _FIXED64:
+        if wire == VARINT:
+            _, stop = read_varint(view, body, end, outermost=outermost)
+        elif wire == FIXED64:
             stop = body + 8
-        elif wire == _FIXED32:
+        elif wire == FIXED32:
             stop = body + 4
-        elif wire == _BYTES:
-            length, body = _read_varint(view, body, end, outermost=outermost)
+        elif wire == BYTES:
+            length, body = read_varint(view, body, end, outermost=outermost)
             stop = body + length
         else:
             raise MalformedError(f"field {number} has wire type {wire}")
@@ -133,7 +134,7 @@ def _fields(view: memoryview, start: int, end: int, *, outermost: bool = False) 
         at = stop
 
 
-def _read_varint(view: memoryview, at: int, end: int, *, outermost: bool) -> tuple[int, int]:
+def read_varint(view: memoryview, at: int, end: int, *, outermost: bool) -> tuple[int, int]:
     """The varint at `at` and the position after it."""
     value = shift = 0
     while True:
@@ -162,4 +163,4 @@ def _tag(number: int, wire: int) -> bytes:
 
 
 def _message(number: int, body: bytes) -> bytes:
-    return _tag(number, _BYTES) + _varint(len(body)) + body
+    return _tag(number, BYTES) + _varint(len(body)) + body

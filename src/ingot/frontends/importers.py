@@ -1,0 +1,93 @@
+"""What reads the formats that are not ONNX: a table, and how a missing framework is told."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import onnx_ir as ir
+
+from ingot.errors import IngotError
+
+
+class Importer(NamedTuple):
+    """A reader of one format.
+
+    module: it has `read(path: Path, weights: Path | None) -> onnx_ir.Model`, which raises IngotError for every file
+    that it cannot read. package: what it imports beyond ingot's own dependencies, and extra: of ingot, which installs it.
+    """
+
+    module: str
+    package: str = ""
+    extra: str = ""
+
+
+IMPORTERS: dict[str, Importer] = {
+    "caffe": Importer("ingot.frontends.caffe"),
+    "tflite": Importer("ingot.frontends.tflite"),
+    "torch": Importer("ingot.frontends.torch", "torch", "torch"),
+}
+"""By the name that `formats.Format.importer` gives."""
+
+
+def importer(name: str, where: str) -> Any:
+    """The module of an importer. Raises IngotError framework-missing where its package is not installed."""
+    entry = IMPORTERS[name]
+    try:
+        if entry.package:
+            import_module(entry.package)
+        return import_module(entry.module)
+    except ImportError as error:
+        raise IngotError(
+            "framework-missing",
+            f"reading it needs the package {entry.package}, which cannot be imported: {error}",
+            where=where,
+            remedy=f"install it with `pip install 'ingot[{entry.extra}]'`",
+        ) from None
+
+
+def import_file(name: str, path: Path, weights: Path | None) -> ir.Model:
+    """The model in a file of a format, as ONNX. Raises IngotError."""
+    module = importer(name, str(path))
+    try:
+        model = module.read(path, weights)
+    except IngotError:
+        raise
+    except Exception as error:
+        raise IngotError(
+            "model-invalid",
+            f"the model cannot be read: {type(error).__name__}: {str(error)[:200]}",
+            where=str(path),
+            remedy="copy, download or export the file again",
+        ) from error
+    assert isinstance(model, ir.Model)
+    return model
+
+
+def is_torch(model: Any) -> bool:
+    """Whether a model is a torch.nn.Module, or the name "module:factory" of what makes one and no file."""
+    if isinstance(model, str | Path):
+        named = re.fullmatch(r"[^\W\d][\w.]*:[^\W\d][\w.]*", str(model))
+        return named is not None and not Path(model).exists()
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def import_torch(
+    model: Any, weights: Path | None, inputs: Mapping[str, Any], shapes: Mapping[str, Sequence[int | str]]
+) -> ir.Model:
+    """What `is_torch` accepts, as ONNX. Raises IngotError."""
+    named = isinstance(model, str | Path)
+    module = importer("torch", str(model) if named else type(model).__name__)
+    if named:
+        made = module.read_factory(str(model), weights, inputs, shapes)
+    else:
+        if weights is not None:
+            module.load_weights(model, weights)
+        made = module.read_module(model, inputs, shapes, type(model).__name__)
+    assert isinstance(made, ir.Model)
+    return made
