@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from ingot.graph import edit, trace
 
-_ELEMENTWISE = frozenset(
+ELEMENTWISE = frozenset(
     {
         "Abs",
         "Erf",
@@ -36,7 +36,7 @@ def apply(model: ir.Model) -> int:
         if (
             first is None
             or first.domain
-            or not (first.op_type == "Transpose" or first.op_type in _ELEMENTWISE)
+            or not (first.op_type == "Transpose" or first.op_type in ELEMENTWISE)
         ):
             continue
         nodes = [user for user in users if user is not None and _same(user, first)]
