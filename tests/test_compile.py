@@ -430,14 +430,15 @@ def test_a_reshape_that_does_not_fit(declared: str, rows: int, target: list[int]
 
 
 def test_indices_out_of_range() -> None:
-    """A Gather whose indices come at run time reads nothing outside of its table: the nearest row instead."""
+    """A Gather whose indices come at run time reads nothing outside of its table, and the run says so."""
     model = parse("net (int64[N] i) => (float[N, 5] y) { y = Gather(table, i) }", {"table": normal(6, 5)})
     session = ingot.load(ingot.compile(model))
     (y,) = session.run(None, {"i": np.array([-6, -1, 0, 5])})
     assert y.tobytes() == normal(6, 5)[[0, 5, 0, 5]].tobytes()
-    for wrong, nearest in ((6, 5), (-7, 0), (2**40, 5), (-(2**62), 0)):
-        (y,) = session.run(None, {"i": np.array([2, wrong])})
-        assert y.tobytes() == normal(6, 5)[[2, nearest]].tobytes()
+    for wrong in (6, -7, 2**40, -(2**62)):
+        with pytest.raises(IngotError) as caught:
+            session.run(None, {"i": np.array([2, wrong])})
+        assert caught.value.code == "index-range"
     assert session.run(None, {"i": np.array([1])})[0].tobytes() == normal(6, 5)[[1]].tobytes()
 
 
@@ -625,3 +626,20 @@ def test_what_the_model_says_of_itself_is_what_onnx_runtime_says() -> None:
     meta = ingot.load(ingot.compile(model)).get_modelmeta()
     for field, value in vars(meta).items():
         assert value == getattr(wanted, field), field
+
+
+def test_a_range_bounds_the_arena_and_the_sizes_of_a_run() -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> m (float[n,64] x) => (float[n,64] y) '
+        "{ a = Softmax(x)  b = Transpose<perm=[1,0]>(a)  c = MatMul(b, a)  y = MatMul(x, c) }"
+    )
+    wide = ingot.compile(model, shapes={"x": ("1..8", 64)})
+    assert wide.manifest["symbols"] == {"n": {"typical": 8, "least": 1, "most": 8}}
+    session = ingot.load(wide)
+    for n in (1, 8):
+        x = np.random.default_rng(n).standard_normal((n, 64)).astype(np.float32)
+        assert_close(session.run(None, {"x": x})[0], reference(model, {"x": x})[0], CLOSE, reduction=64)
+    with pytest.raises(IngotError) as caught:
+        session.run(None, {"x": np.zeros((9, 64), np.float32)})
+    assert caught.value.code == "input-shape"
+    assert "n has to be 1 to 8" in caught.value.cause

@@ -596,3 +596,11 @@ def test_unreadable_file(tmp_path: Path) -> None:
     path.write_bytes(proto().SerializeToString())
     path.chmod(0)
     fails(path, "model-not-found", "ermission")
+
+
+def test_a_range_keeps_a_symbol_within_its_ends() -> None:
+    model = load_model(two(), {"x": ("1..8", 4)})
+    assert [dims(v) for v in model.graph.inputs] == [["N", 4], ["N", "T"]]
+    assert model.meta["ranges"] == {"N": (1, 8)}
+    fails(two(), "input-shape", "N", shapes={"x": ("8..1", 4)})
+    fails(two(), "input-shape", "N", shapes={"x": ("1..8", 4), "u": ("1..9", "T")})

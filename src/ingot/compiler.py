@@ -24,7 +24,7 @@ from ingot.emit.package import Package
 from ingot.errors import IngotError
 from ingot.frontends import load_model
 from ingot.graph.pipeline import optimize
-from ingot.ir.index import show
+from ingot.ir.index import Var, show
 from ingot.ir.program import Program, Tensor
 from ingot.ir.show import show_program
 from ingot.ir.verify import verify
@@ -439,7 +439,7 @@ def _package(
             {"name": p.name, "dtype": p.dtype, "shape": list(p.shape)} for p in ports_of(program.outputs)
         ],
         **_groups(program),
-        "symbols": {name: {"typical": value} for name, value in memory.typical.items()},
+        "symbols": {v.name: _sizes_of(v, memory) for v in program.symbols},
         "memory": sizes,
         "kernels": kernels,
         "tuned": choices.changed,
@@ -456,12 +456,18 @@ def _package(
             "metadata": dict(graph.metadata_props),
         },
     }
-    report = {"kernels": len(kernels), **sizes, "precision": precision, "tuned": len(choices.changed)}
     report = {
         "kernels": len(kernels),
         **sizes,
         "precision": precision,
         "winograd_error": program.winograd_error,
         "tuned": len(choices.changed),
+        "symbols": {v.name: _sizes_of(v, memory) for v in program.symbols if v not in program.bounds()},
     }
     return Package(program.name, manifest, files, report)
+
+
+def _sizes_of(symbol: Var, memory: Plan) -> dict[str, int | None]:
+    """What the manifest tells of a symbol."""
+    ends = {} if symbol.limit is None else {"least": symbol.least, "most": symbol.limit}
+    return {"typical": memory.typical[symbol.name], **ends}

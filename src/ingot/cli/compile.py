@@ -119,13 +119,21 @@ def _precision(report: dict[str, Any]) -> str:
     return f"{report['precision']}" + (f", Winograd's error up to {error:.1e}" if error else "")
 
 
+def _sizes(symbols: dict[str, dict[str, int]]) -> str:
+    """The sizes that the arena is told for."""
+    words = [f"{name} = {symbol['typical']}" for name, symbol in symbols.items()]
+    most = "at most " if words and all("most" in symbol for symbol in symbols.values()) else ""
+    return f" {most}({', '.join(words)})" if words else ""
+
+
 def _rows(report: dict[str, Any]) -> list[list[str]]:
     rows = [
         ["nodes", f"{report['nodes_before']} in the model, {report['nodes_after']} after the graph passes"],
         ["kernels", str(report["kernels"])],
         [
             "arena",
-            f"{bytes_text(report['arena_bytes'])}, lower bound {bytes_text(report['arena_lower_bound'])}",
+            f"{bytes_text(report['arena_bytes'])}{_sizes(report['symbols'])}, "
+            f"lower bound {bytes_text(report['arena_lower_bound'])}",
         ],
         ["library", bytes_text(report["library_bytes"])],
         ["weights", bytes_text(report["weights_bytes"])],

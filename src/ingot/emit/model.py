@@ -324,6 +324,7 @@ def _model_file(
         "  const unsigned char *const w = f->weights; (void)w;",
         "  int64_t *const s = f->symbols; (void)s;",
         *(f"  {n}" for n in own),
+        *(_range_check(v) for v in program.symbols if v not in bounds and v.limit is not None),
         *(
             f"  if ({printer.index(a)} != {printer.index(b)}) return INGOT_E_SHAPE;"
             for a, b in _Requires(program).known()
@@ -385,6 +386,13 @@ def _model_file(
 
 def _nothing() -> Kernel:
     return Kernel("", (), (), var("task", 1), ix(1), ())
+
+
+def _range_check(symbol: Var) -> str:
+    """A statement that ends a run in which a symbol is outside the range that the kernels are made for."""
+    name, cause = symbol_name(symbol.name), f"{symbol.name} has to be {symbol.least} to {symbol.limit}"
+    stop = f"ingot_stop(INGOT_E_SHAPE, {c_string(cause)})"
+    return f"  if ({name} < {symbol.least} || {name} > {symbol.limit}) return {stop};"
 
 
 def _possibly_negative(program: Program) -> list[Ix]:

@@ -64,15 +64,16 @@ def _identifier(name: str, taken: set[str]) -> str:
 
 
 def apply_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]]) -> None:
-    """Set the shapes of inputs, of integers >= 0 and symbol names.
+    """Set the shapes of inputs, of integers >= 0, symbol names, and ranges such as "1..8".
 
-    A symbol that gets an integer or another name gets it everywhere. When an integer dimension changes, the recorded
+    A range leaves the dimension a symbol, of those sizes only: `model.meta["ranges"]` has them by symbol. A symbol that gets an integer or another name gets it everywhere. When an integer dimension changes, the recorded
     shapes of intermediate values and outputs are dropped.
     Raises IngotError input-name for an unknown input, input-shape for a wrong rank, dimension or contradiction.
     """
     inputs = {value.name: value for value in model.graph.inputs}
     bound: dict[str, int | ir.SymbolicDim] = {}
     given: list[tuple[ir.Value, ir.Shape]] = []
+    ranges: dict[str, tuple[int, int]] = model.meta.setdefault("ranges", {})
     stale = False
     for name, dims in shapes.items():
         value = inputs.get(name)
@@ -83,8 +84,10 @@ def apply_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]]) -> 
                 where=f"input {name}",
                 remedy=f"its inputs are {', '.join(str(known) for known in inputs) or 'none'}",
             )
-        new = [_dimension(dim, name, dims) for dim in _sequence(dims, name)]
+        asked = _sequence(dims, name)
         old = list(value.shape) if value.shape is not None else None
+        named = [_range(dim, value, old, axis, ranges) for axis, dim in enumerate(asked)]
+        new = [_dimension(dim, name, dims) for dim in named]
         if old is not None and len(old) != len(new):
             raise IngotError(
                 "input-shape",
@@ -132,6 +135,32 @@ def _sequence(dims: Sequence[int | str], name: str) -> list[int | str]:
         ) from None
 
 
+def _range(
+    dim: int | str,
+    value: ir.Value,
+    old: list[int | ir.SymbolicDim] | None,
+    axis: int,
+    ranges: dict[str, tuple[int, int]],
+) -> int | str:
+    """The symbol of a dimension that is given as a range, whose ends `ranges` then has."""
+    found = re.fullmatch(r"(\d+)\.\.(\d+)", dim) if isinstance(dim, str) else None
+    if found is None:
+        return dim
+    before = old[axis] if old is not None and axis < len(old) else None
+    symbol = (
+        before.value if isinstance(before, ir.SymbolicDim) and before.value else f"{value.name}_dim{axis}"
+    )
+    ends = int(found[1]), int(found[2])
+    if not 1 <= ends[0] <= ends[1] <= MAX_ELEMENTS or ranges.setdefault(symbol, ends) != ends:
+        raise IngotError(
+            "input-shape",
+            f"the sizes {dim} of {symbol} make no sense, or another dimension of that name has other ones",
+            where=f"input {value.name}",
+            remedy="give a range such as 1..8, the same wherever the model has the symbol",
+        )
+    return symbol
+
+
 def _dimension(dim: object, name: str, dims: Sequence[int | str]) -> int | ir.SymbolicDim:
     if isinstance(dim, int | np.integer) and not isinstance(dim, bool) and dim >= 0:
         return int(dim)
@@ -141,7 +170,7 @@ def _dimension(dim: object, name: str, dims: Sequence[int | str]) -> int | ir.Sy
         "input-shape",
         f"{dim!r} in the shape {tuple(dims)} is no dimension",
         where=f"input {name}",
-        remedy="give integers that are not negative, or names such as N",
+        remedy="give integers that are not negative, names such as N, or ranges such as 1..8",
     )
 
 

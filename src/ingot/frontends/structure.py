@@ -34,7 +34,7 @@ def expand_inputs(model: ir.Model, shapes: Mapping[str, Shape | None]) -> dict[s
     for name, shape in left.items():
         if shape is None:
             raise IngotError(
-                "input-name", "it is no optional input", where=f"input {name}", remedy="give its shape"
+                "input-shape", "it is no optional input", where=f"input {name}", remedy="give its shape"
             )
         tensors[name] = shape
     return tensors

@@ -20,12 +20,13 @@ IxLike = Union[int, "Ix", "Var"]
 class Var:
     """A loop variable (0 <= v < extent) or, with extent None, a symbol: an integer known at run time.
 
-    least: what a symbol is at least, 1 for a dimension of an input; None where it may be any integer.
+    least, limit: what a symbol is at least (1 for a dimension of an input) and at most; None where it may be any integer.
     """
 
     name: str
     extent: Ix | None = None
     least: int | None = 1
+    limit: int | None = None
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -270,15 +271,15 @@ def var(name: str, extent: IxLike) -> Var:
     return Var(name, ix(extent))
 
 
-def symbol(name: str, least: int | None = 1) -> Var:
+def symbol(name: str, least: int | None = 1, limit: int | None = None) -> Var:
     """An integer known at run time."""
-    return Var(name, None, least)
+    return Var(name, None, least, limit)
 
 
 def _factor_bound(factor: Var | Atom, upper: bool) -> int | None:
     if isinstance(factor, Var):
         if factor.extent is None:
-            return None if upper else factor.least
+            return factor.limit if upper else factor.least
         if not upper:
             return 0
         top = factor.extent.upper()

@@ -174,7 +174,8 @@ class _Lowering:
                 label = d.value or f"{value.name}_{i}"
                 key = re.sub(r"\W", "_", str(label))
                 key = f"d_{key}" if key[0].isdigit() else key
-                dims.append(ix(self.symbols.setdefault(key, symbol(key))))
+                least, limit = self.model.meta.get("ranges", {}).get(str(label), (1, None))
+                dims.append(ix(self.symbols.setdefault(key, symbol(key, least, limit))))
         return tuple(dims)
 
     def graph(self, graph: onnxir.Graph, inputs: Sequence[Anything] = ()) -> list[Anything]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,8 @@ class Port(Protocol):
 
 
 def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int | str, ...]]:
-    """`--shape` options as a table: "x:1x3x224x224", or "x:batch,3,224,224" where a symbol's name may have an x in it.
+    """`--shape` options as a table: "x:1x3x224x224", "x:1..8x3x224x224" for sizes of 1 to 8, or "x:batch,3,224,224" where
+    a symbol's name may have an x in it.
 
     Raises IngotError option-invalid.
     """
@@ -53,7 +55,9 @@ def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int | str, ...]]:
 
 
 def _is_dimension(word: str) -> bool:
-    """Whether `word` is a size or the name of a symbol; no number that is not a size."""
+    """Whether `word` is a size, a range of sizes, or the name of a symbol; no number that is not a size."""
+    if re.fullmatch(r"\d+\.\.\d+", word):
+        return True
     return word.isdecimal() or (word.isidentifier() and word.lower() not in ("nan", "inf", "infinity"))
 
 

@@ -54,9 +54,10 @@ def plan(program: Program, layouts: Mapping[Tensor, Layout]) -> Plan:
 
 
 def typical_values(program: Program) -> dict[str, int]:
-    """The symbol values at which sizes are compared and reported: 1 for a first dimension (a batch), else 64."""
+    """The symbol values at which sizes are compared and reported: the largest where there is one, otherwise 1 for a first
+    dimension (a batch), else 64."""
     first = {t.shape[0] for t in program.inputs if t.shape}
-    values = {v.name: 1 if ix(v) in first else 64 for v in program.symbols}
+    values = {v.name: v.limit or (1 if ix(v) in first else 64) for v in program.symbols}
     for symbol, bound in program.bounds().items():
         values[symbol.name] = 0 if bound is None else evaluate(bound, values)
     return values
