@@ -173,10 +173,17 @@ def pooling(b: Builder, it: Layer, x: Values) -> Values:
                 **common,
             )
         )
-    if any(window.pad):
-        pads = b.ints(0, 0, *window.pad, 0, 0, *window.pad)
-        x = [b.op("Pad", x[0], pads, name=f"{it.name}/pad")]
-    return [b.op("AveragePool", x[0], name=it.name, **common)]
+    if not any(window.pad):
+        return [b.op("AveragePool", x[0], name=it.name, **common)]
+    pads = b.ints(0, 0, *window.pad, 0, 0, *window.pad)
+    y = b.op("AveragePool", b.op("Pad", x[0], pads, name=f"{it.name}/pad"), name=it.name, **common)
+    ends = [
+        -1 if ceil and (made - 1) * stride >= n + pad else made
+        for made, stride, n, pad in zip(dims(b, y)[2:], window.stride, size, window.pad, strict=True)
+    ]
+    if -1 in ends:
+        y = b.op("Slice", y, b.ints(0, 0), b.ints(*ends), b.ints(2, 3), name=f"{it.name}/clip")
+    return [y]
 
 
 def _check_windows(it: Layer, sizes: Sequence[int], window: Window) -> None:
@@ -202,17 +209,10 @@ def upsample(b: Builder, it: Layer, x: Values) -> Values:
     ]
     if len(x) == 1:
         return [resize(b, it.name, x[0], size, "nearest", "asymmetric")]
-    return [
-        b.op(
-            "MaxUnpool",
-            x[0],
-            x[1],
-            b.ints(*shape[:2], *size),
-            name=it.name,
-            kernel_shape=factors,
-            strides=factors,
-        )
-    ]
+    whole = [*shape[:2], *size]
+    y = b.op("MaxUnpool", x[0], x[1], b.ints(*whole), name=it.name, kernel_shape=factors, strides=factors)
+    y.shape = ir.Shape(whole)
+    return [y]
 
 
 def resize(b: Builder, name: str, x: ir.Value, size: Sequence[int], mode: str, transform: str) -> ir.Value:

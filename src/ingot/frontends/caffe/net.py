@@ -157,7 +157,7 @@ def _weighted(it: Layer) -> bool:
 def _build(layers: Sequence[Layer], name: str) -> ir.Model:
     builder = Builder(name)
     blobs: dict[str, ir.Value] = {}
-    free: dict[str, None] = {}
+    free: dict[str, bool] = {}  # tops that no layer has read, and whether they are computed from something
     for it in layers:
         builder.where = it.where
         missing = [bottom for bottom in it.bottoms if bottom not in blobs]
@@ -176,9 +176,12 @@ def _build(layers: Sequence[Layer], name: str) -> ir.Model:
             if top in blobs and top not in it.bottoms:
                 raise builder.invalid(f"its top {top!r} is the top of an earlier layer too")
             blobs[top] = value
-            free[top] = None
+            free[top] = bool(it.bottoms)
     builder.where = "model"
-    outputs = [(name, blobs[name]) for name in free if not blobs[name].is_graph_input()]
+    inputs = {top for it in layers if not it.bottoms for top in it.tops}
+    outputs = [
+        (f"{top}_output" if top in inputs else top, blobs[top]) for top, computed in free.items() if computed
+    ]
     if not outputs:
         raise builder.invalid("the network has no outputs", "add the layers that compute something")
     return builder.finish(outputs, "Caffe")
