@@ -207,3 +207,27 @@ def picture(path: Path, size: int) -> Array:
     scaled = round(size / 0.875)
     how = Preprocess(size=(scaled, scaled), resize="short_side", crop="model", layout="nhwc")
     return load_picture(path, how, (1, size, size, 3)).round().astype(np.uint8)
+
+
+# Compiled
+
+
+@pytest.mark.parametrize("name", ["mlperf_tiny/pretrainedResnet.tflite", "ultraface/RFB-320_raw.tflite"])
+def test_a_compiled_tflite_model(name: str) -> None:
+    """With a batch of two, where LiteRT's file has one."""
+    session = ingot.load(ingot.compile(models() / name))
+    (port,) = session.get_inputs()
+    assert port.shape[0] == "N"
+    rng = np.random.default_rng(0)
+    feed = rng.uniform(-1, 1, (2, *port.shape[1:])).astype(np.float32)
+    found = session.run(None, {port.name: feed})
+    for picture, one in enumerate(litert(name, [feed[:1], feed[1:]])):
+        for got, wanted in zip(found, one, strict=True):
+            assert_close(got[picture : picture + 1], wanted, CLOSE, scale=1, **lengths(proto_of(name)))
+
+
+def test_a_compiled_caffe_network() -> None:
+    session = ingot.load(ingot.compile(models() / "squeezenet" / "squeezenet_v1.0_deploy.prototxt"))
+    feed = shared_inputs("squeezenet")
+    twin = models() / "squeezenet" / "squeezenet_v1.0_dc.onnx"
+    assert_close(session.run(None, feed)[0], reference(twin, feed)[0], CLOSE, **lengths(twin))

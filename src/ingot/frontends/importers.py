@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import onnx_ir as ir
 
 from ingot.errors import IngotError
+from ingot.frontends.formats import recognise
 
 
 class Importer(NamedTuple):
@@ -48,6 +49,16 @@ def importer(name: str, where: str) -> Any:
             where=where,
             remedy=f"install it with `pip install 'ingot[{entry.extra}]'`",
         ) from None
+
+
+def importable(path: Path) -> bool:
+    """Whether a file is of a format of `IMPORTERS`."""
+    try:
+        with path.open("rb") as file:
+            known = recognise(file.read(4096), path.name)
+    except OSError:
+        return False
+    return known is not None and bool(known.importer)
 
 
 def import_file(name: str, path: Path, weights: Path | None) -> ir.Model:

@@ -161,7 +161,7 @@ def bench(
     skipped: dict[str, str] = {}
     differs: IngotError | None = None
     for name in names:
-        file = (files or {}).get(name) or model_file(original)
+        file = (files or {}).get(name) or model_file(original, name)
         job = Job(file, arrays, {key: array.shape for key, array in expected.items()}, threads, precision)
         try:
             run, outputs = _open(name, job)

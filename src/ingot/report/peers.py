@@ -126,10 +126,17 @@ def first_run(name: str, run: Run) -> list[Array]:
     return _quietly(name, run)
 
 
-def model_file(model: Any) -> Path:
-    """A path as it is; a ModelProto or ir.Model as a file of the cache."""
+def model_file(model: Any, peer: str = "onnxruntime") -> Path:
+    """A path as it is, where the peer may take it; a model of another format or in memory as an ONNX file of the cache."""
     if isinstance(model, (str, Path)):
-        return Path(model)
+        from ingot.frontends.convert import convert
+        from ingot.frontends.importers import importable
+
+        path = Path(model)
+        own = peer == "litert" and path.suffix == ".tflite"
+        if own or not importable(path):
+            return path
+        model = convert(path).model
     if not hasattr(model, "SerializeToString"):
         model = importlib.import_module("onnx_ir").to_proto(model)
     data: bytes = model.SerializeToString()
