@@ -30,11 +30,12 @@ class Const:
 
 @dataclass(frozen=True)
 class Op:
-    """The first output of a node of one of `kinds`, separated by "|". name: what to call the node."""
+    """An output of a node of one of `kinds`, separated by "|". name: what to call the node. output: which one."""
 
     kinds: str
     inputs: tuple[Pattern, ...]
     name: str = ""
+    output: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ class Either:
 Pattern = Var | Const | Op | Either
 
 
-def op(kinds: str, *inputs: Pattern, name: str = "") -> Op:
+def op(kinds: str, *inputs: Pattern, name: str = "", output: int = 0) -> Op:
     """A node by its operator and what its first inputs are; further inputs are not looked at."""
-    return Op(kinds, inputs, name)
+    return Op(kinds, inputs, name, output)
 
 
 def either(*options: Pattern) -> Either:
@@ -74,16 +75,16 @@ class Match:
     def root(self) -> ir.Node:
         return self.nodes[-1]
 
-    def leak(self) -> str | None:
-        """Why the nodes cannot all go away with the root, None when they can."""
-        inside = set(self.nodes)
+    def leak(self, *known: str) -> str | None:
+        """Why the nodes cannot all go away with the root, None when they can. known: names of nodes that others may use."""
+        inside, free = set(self.nodes), {self.named[name] for name in known}
         for node in self.nodes[:-1]:
             if node.graph is not self.root.graph:
                 return "its parts lie in different graphs"
-            for index, out in enumerate(node.outputs):
+            if node in free:
+                continue
+            for out in node.outputs:
                 if out.is_graph_output() or any(use.node not in inside for use in out.uses()):
-                    return "a part of it is used elsewhere"
-                if index and out.uses():
                     return "a part of it is used elsewhere"
         return None
 
@@ -123,7 +124,7 @@ def _value(pattern: Pattern, value: ir.Value | None, known: Match) -> Iterator[M
             yield from _value(option, value, known)
     elif isinstance(pattern, Op):
         producer = value.producer()
-        if producer is not None and producer.outputs[0] is value:
+        if producer is not None and producer.outputs.index(value) == pattern.output:
             yield from _node(pattern, producer, known)
     elif isinstance(pattern, Const):
         if _is(value, pattern.value):

@@ -30,6 +30,7 @@ from ingot.graph.rules import (
     fuse_gelu,
     fuse_hard_swish,
     fuse_layer_norm,
+    fuse_lstm_cell,
     fuse_matmul_add,
     fuse_mish,
     fuse_pad_conv,
@@ -44,6 +45,7 @@ from ingot.graph.rules import (
     merge_casts,
     merge_clips,
     merge_concats,
+    merge_gather_unsqueeze,
     merge_matmuls,
     merge_pads,
     merge_reduce_reshape,
@@ -58,6 +60,7 @@ from ingot.graph.rules import (
     replace_division,
     replace_power,
     sink_transposes,
+    split_heads,
     split_max_pool,
 )
 from ingot.graph.trace import applying
@@ -102,6 +105,7 @@ OPTIMIZE: dict[str, Rule] = {name: rule for name, rule in COMPILE.items() if nam
     "fuse_space_to_depth": fuse_space_to_depth.apply,
     "hoist_above_split": hoist_above_split.apply,
     "merge_matmuls": merge_matmuls.apply,
+    "split_heads": split_heads.apply,
     "merge_transpose_reshape": merge_transpose_reshape.apply,
     "fuse_attention": fuse_attention.apply,
     "fuse_matmul_add": fuse_matmul_add.apply,
@@ -121,6 +125,8 @@ OPTIMIZE: dict[str, Rule] = {name: rule for name, rule in COMPILE.items() if nam
     "move_quantization": move_quantization.apply,
     "hoist_slices": hoist_slices.apply,
     "sink_transposes": sink_transposes.apply,
+    "fuse_lstm_cell": fuse_lstm_cell.apply,
+    "merge_gather_unsqueeze": merge_gather_unsqueeze.apply,
 }
 """What `ingot optimize` applies, in order: fewer and larger operators of standard ONNX."""
 
