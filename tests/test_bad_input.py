@@ -191,7 +191,7 @@ def _nine_dimensions() -> onnx.ModelProto:
 
 
 def _old() -> onnx.ModelProto:
-    return parse("net (float[4] x) => (float[4] y) { y = Relu(x) }", opset=1)
+    return parse("net (float[4] x) => (float[4] y) { y = Relu(x) }", opset=0)
 
 
 def _future() -> onnx.ModelProto:

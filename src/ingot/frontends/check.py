@@ -13,9 +13,6 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 from ingot.errors import IngotError
 from ingot.frontends.wire import SELF
 
-MIN_OPSET = 7
-"""Older operator sets broadcast by attributes; no current exporter writes them."""
-
 MAX_ELEMENTS = 2**33
 """Most elements that one tensor, or all inputs and outputs together, may declare."""
 
@@ -103,12 +100,12 @@ def _check_opsets(model: ModelProto) -> dict[str, int]:
             where="opset_import",
             remedy="update the onnx package, or export the model with an older opset_version",
         )
-    if version < MIN_OPSET:
+    if version < 1:
         raise IngotError(
             "model-opset",
-            f"the model uses operator set {version}, the oldest supported one is {MIN_OPSET}",
+            f"the model uses operator set {version}, the first one is 1",
             where="opset_import",
-            remedy="convert it with onnx.version_converter.convert_version(model, 17)",
+            remedy="export the model again",
         )
     return opsets
 

@@ -17,6 +17,7 @@ from ingot.errors import IngotError
 from ingot.frontends.check import check_model, external_path
 from ingot.frontends.formats import recognise
 from ingot.frontends.importers import import_file, import_torch, is_torch
+from ingot.frontends.old_opsets import OLDEST, upgraded
 from ingot.frontends.shapes import apply_shapes, name_symbols
 from ingot.frontends.structure import expand_inputs
 from ingot.frontends.wire import SELF, MalformedError, TruncatedError, strip_weights
@@ -123,7 +124,7 @@ def _from_proto(proto: onnx.ModelProto, data: bytes, roots: Sequence[Path], wher
         )
     try:
         ordered = check_model(proto, roots=roots, file_bytes=len(data))
-        model = ir.from_proto(proto)
+        model = ir.from_proto(upgraded(proto))
         _read_tensors(model, _Buffers(data, roots))
     except IngotError:
         raise
@@ -197,11 +198,13 @@ def _as_array(tensor: ir.TensorProtocol, where: str, buffers: _Buffers) -> ir.Te
 def _from_ir(model: ir.Model) -> ir.Model:
     """A copy that shares the weights, after the checks of `check_model` that an onnx_ir.Model can still fail."""
     opset = model.opset_imports.get("", onnx.defs.onnx_opset_version())
-    if not 7 <= opset <= onnx.defs.onnx_opset_version():
+    if opset < OLDEST:
+        return _from_proto(ir.to_proto(model), b"", (), "model")
+    if opset > onnx.defs.onnx_opset_version():
         raise IngotError(
             "model-opset",
-            f"the model uses operator set {opset}, known ones are 7 to {onnx.defs.onnx_opset_version()}",
-            remedy="convert it with onnx.version_converter.convert_version",
+            f"the model uses operator set {opset}, the newest known one is {onnx.defs.onnx_opset_version()}",
+            remedy="update the onnx package, or export the model with an older opset_version",
         )
     for graph in model.graphs():
         seen: set[str] = set()
