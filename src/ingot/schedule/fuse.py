@@ -410,10 +410,10 @@ def fuse_attention(program: Program) -> int:
         softmax = producers.get(last.a.tensor)
         if not isinstance(softmax, Row) or softmax.op != "softmax" or softmax.over != softmax.axes[-1:]:
             continue
-        if last.a.index != (*map(ix, last.axes[:-1]), ix(last.k)) or not isinstance(softmax.finish, Acc):
+        if not _all_of(last.a.index, (*last.axes[:-1], last.k)) or not isinstance(softmax.finish, Acc):
             continue
         first = next((p for t in softmax.inputs() if isinstance(p := producers.get(t), MatMul)), None)
-        if first is None or _indices(softmax, first.output) != {tuple(map(ix, softmax.axes))}:
+        if first is None or not all(_all_of(i, softmax.axes) for i in _indices(softmax, first.output)):
             continue
         between = (first.output, softmax.output)
         if any(t.region is not None or t in program.outputs or len(uses[t]) != 1 for t in between):
@@ -424,6 +424,13 @@ def fuse_attention(program: Program) -> int:
         gone |= {first, softmax}
     program.operations = [o for o in program.operations if o not in gone]
     return len(gone) // 2
+
+
+def _all_of(index: tuple[Ix, ...], axes: tuple[Var, ...]) -> bool:
+    """Whether an index is that of the axes; one of a single step may be left out."""
+    return len(index) == len(axes) and all(
+        i == ix(a) or (a.extent == ix(1) and i == ix(0)) for i, a in zip(index, axes, strict=True)
+    )
 
 
 def _attention(first: MatMul, softmax: Row, last: MatMul) -> Attention:
