@@ -95,3 +95,25 @@ def test_a_padded_convolution_keeps_its_rows() -> None:
     apart = fused("float[1,5,4,7] x", body + "y = Neg(t)")
     assert isinstance(apart.operations[-1], Dense)
     assert any(isinstance(o, Fill) for o in apart.operations)
+
+
+QKV = "float[b,4,n,8] q, float[b,2,m,8] k, float[b,2,m,8] v"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "body"),
+    [
+        (QKV, "y = Attention(q, k, v)"),
+        (QKV, "y = Attention<is_causal=1, softcap=30.0>(q, k, v)"),
+        (QKV.replace("[b", "[1"), "y = Attention<is_causal=1>(q, k, v)"),
+        (
+            QKV.replace("[b", "[1"),
+            "y = ai.onnx.preview.FlexAttention<score_mod = s (float[B,H,L,S] c) => (float[B,H,L,S] d) { d = Tanh(c) }>(q, k, v)",
+        ),
+    ],
+)
+def test_attention_is_one_operation(inputs: str, body: str) -> None:
+    text = f'<ir_version: 10, opset_import: ["" : 24, "ai.onnx.preview" : 1]> g ({inputs}) => (float[] y) {{ {body} }}'
+    program = fuse(lowering.lower(load_model(onnx.parser.parse_model(text)), "g"))
+    verify(program)
+    assert kinds(program) == ["Attention"]
