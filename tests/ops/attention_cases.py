@@ -20,7 +20,7 @@ HOLES = np.array([[True, False, True, True, False, True, True]] * 4 + [[False] *
 
 def attend(name: str, inputs: str, body: str, outputs: str = "float[] y", **how: Any) -> Case:
     return case(
-        f"attention_{name}", inputs, body, outputs, **{"opset": 25, "level": CLOSE, "reduction": 32, **how}
+        f"sdpa_{name}", inputs, body, outputs, **{"opset": 25, "level": CLOSE, "reduction": 32, **how}
     )
 
 

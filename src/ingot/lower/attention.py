@@ -70,9 +70,10 @@ def _modified(ctx: Context, node: Node, attribute: str, x: Operand) -> Operand:
     graph = node.get(attribute)
     if graph is None:
         return x
-    ctx.values[str(graph.inputs[0].name)] = x
-    (result,) = ctx.lower_graph(graph)
+    (result,) = ctx.lower_graph(graph, [x])
     ctx.node = node
+    if not isinstance(result, Operand):
+        raise node.unsupported(f"{attribute} gives no tensor")
     for given, wanted in zip(result.shape, x.shape, strict=True):
         ctx.require(given, wanted)
     return result
