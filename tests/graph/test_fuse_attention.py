@@ -86,3 +86,9 @@ def test_refuses(body: str, mask: str, reason: str) -> None:
     text = flat(f"{SPLIT} s = MatMul(qh, kh) {body} o = MatMul(p, vh) {JOIN}", mask)
     got = apply(fuse_attention, text, symbols={"N": 2, "M": 5})
     assert got.refused == [reason or "a part of it is used elsewhere"]
+
+
+def test_refuses_doubles() -> None:
+    text = """g (double[N, 4, 5, 3] q, double[N, 4, 6, 3] k, double[N, 4, 6, 3] v) => (double[N, 4, 5, 3] y) {
+        t = Transpose<perm = [0, 1, 3, 2]>(k) s = MatMul(q, t) p = Softmax(s) y = MatMul(p, v) }"""
+    assert apply(fuse_attention, text).refused == ["it is, or may be, of doubles, which would be rounded"]

@@ -50,3 +50,11 @@ def test_what_inference_does_not_know_is_no_error() -> None:
     assert got.fired == 0
     wrong = parse("g (float[2] x) => (float[K] y) { y = Transpose<perm = [5, 6]>(x) }")
     infer_shapes.apply(wrong)
+
+
+def test_sequences_keep_their_type() -> None:
+    text = """g (float[2] x) => (float[A] y) { e = SequenceEmpty() i = Identity(e) s = SequenceInsert(i, x)
+        n = Constant<value_int = 0>() y = SequenceAt(s, n) }"""
+    got = apply(infer_shapes, text)
+    assert all(got.node(op).outputs[0].type is None for op in ("SequenceEmpty", "Identity", "SequenceInsert"))
+    assert got.node("SequenceAt").outputs[0].dtype is not None

@@ -150,6 +150,12 @@ def _is(value: ir.Value, wanted: float | None) -> bool:
     return bool(np.abs(float(array.item()) - wanted) <= 4 * eps * max(abs(wanted), eps))
 
 
+def double(value: ir.Value) -> str | None:
+    """Why operators that keep or compute something in float32 may not take `value`, None where they may."""
+    wide = value.dtype is None or value.dtype == ir.DataType.DOUBLE
+    return "it is, or may be, of doubles, which would be rounded" if wide else None
+
+
 def fuse(
     match: Match,
     op_type: str,

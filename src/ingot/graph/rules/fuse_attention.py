@@ -3,7 +3,7 @@
 Without the mask and the factor too. Heads that Transposes and Reshapes split off and join again are taken from and left
 in the last axis, [batch, length, heads * size]. Keys and values that Expand repeats for groups of heads are not
 repeated. Raises the operator set to 23. Refuses anything but tensors of four axes with known heads and sizes, a mask
-not known to span queries and keys, parts that others use too, and models that cannot be raised.
+not known to span queries and keys, doubles, parts that others use too, and models that cannot be raised.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def apply(model: ir.Model) -> int:
         found = match.find(_PATTERN, node)
         if found is None:
             continue
-        reason = _unfit(found) or found.leak() or opset.raise_to(model, 23)
+        reason = _unfit(found) or match.double(found.values["v"]) or found.leak() or opset.raise_to(model, 23)
         if reason is None and _fuse(found, names):
             fired += trace.fired(node)
         else:

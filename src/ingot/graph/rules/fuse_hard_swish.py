@@ -1,6 +1,6 @@
 """x * Clip(x + 3, 0, 6) / 6  ->  HardSwish(x);  Clip(x + 3, 0, 6) / 6  ->  HardSigmoid<1/6, 1/2>(x)
 
-Also x * HardSigmoid<1/6, 1/2>(x). HardSwish raises the operator set to 14. Refuses other constants, a Clip that others
+Also x * HardSigmoid<1/6, 1/2>(x). HardSwish raises the operator set to 14. Refuses other constants, doubles, a Clip that others
 use too, and models that cannot be raised.
 """
 
@@ -29,7 +29,9 @@ def apply(model: ir.Model) -> int:
     for node in edit.nodes(model, "Mul", "Div"):
         found = _find(node, _SWISHES)
         if found is not None:
-            reason = _unfit(found) or found.leak() or opset.raise_to(model, 14)
+            reason = (
+                _unfit(found) or match.double(found.values["x"]) or found.leak() or opset.raise_to(model, 14)
+            )
             if reason is None:
                 match.fuse(found, "HardSwish", [found.values["x"]], [], names)
                 fired += trace.fired(node)
@@ -37,7 +39,7 @@ def apply(model: ir.Model) -> int:
                 trace.refused(node, reason)
     for node in edit.nodes(model, "Mul", "Div"):
         found = _find(node, _SIGMOIDS)
-        if found is not None and _unfit(found) is None and found.leak() is None:
+        if found is not None and not (_unfit(found) or match.double(found.values["x"]) or found.leak()):
             attributes = [ir.AttrFloat32("alpha", 1 / 6), ir.AttrFloat32("beta", 0.5)]
             match.fuse(found, "HardSigmoid", [found.values["x"]], attributes, names)
             fired += trace.fired(node)

@@ -1,7 +1,7 @@
 """(x - mean) / Sqrt(ReduceMean((x - mean)^2) + e) * scale + shift, mean = ReduceMean(x)  ->  LayerNormalization(x, scale, shift)
 
 Raises the operator set to 17. Refuses means over anything but the same trailing axes, a scale or shift that is not
-constant or does not span just those axes, parts that others use too, and models that cannot be raised.
+constant or does not span just those axes, doubles, parts that others use too, and models that cannot be raised.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def apply(model: ir.Model) -> int:
         found = match.find(_PATTERN, node)
         if found is None:
             continue
-        reason = _unfit(found) or found.leak() or opset.raise_to(model, 17)
+        reason = _unfit(found) or match.double(found.values["x"]) or found.leak() or opset.raise_to(model, 17)
         if reason is not None:
             trace.refused(node, reason)
             continue

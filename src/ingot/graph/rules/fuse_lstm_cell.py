@@ -2,7 +2,7 @@
 
     i, f, g, o = Split(Gemm(h, r) + Gemm(x, w));  c' = Sigmoid(f) * c + Sigmoid(i) * Tanh(g);  h' = Sigmoid(o) * Tanh(c')
 
-The order of the gates is PyTorch's. Refuses weights and biases that are not constant, a Gemm with factors, unequal parts,
+The order of the gates is PyTorch's. Refuses other dtypes than float32, weights and biases that are not constant, a Gemm with factors, unequal parts,
 states whose size is not the cell's, and parts other than the new states that others use too.
 """
 
@@ -42,12 +42,17 @@ def apply(model: ir.Model) -> int:
         found = match.find(_PATTERN, node)
         if found is None:
             continue
-        reason = found.leak("cell") or _fuse(found, names)
+        reason = found.leak("cell") or _unfit(found) or _fuse(found, names)
         if reason is None:
             fired += trace.fired(node)
         else:
             trace.refused(node, reason)
     return fired
+
+
+def _unfit(found: match.Match) -> str | None:
+    single = found.values["c"].dtype == ir.DataType.FLOAT
+    return None if single else "it is not known to be of float32, which ONNX Runtime's LSTM is for"
 
 
 def _gemm(node: ir.Node) -> tuple[edit.Array, edit.Array] | None:

@@ -2,7 +2,7 @@
 
 Also x * Reciprocal(Sqrt(…)) and x * Pow(…, -0.5). Without a scale it gets one of ones. Raises the operator set to 23.
 Refuses a mean over anything but trailing axes that it keeps, a scale that is not constant or does not span just those
-axes, parts that others use too, and models that cannot be raised.
+axes, doubles, parts that others use too, and models that cannot be raised.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _fuse(model: ir.Model, found: match.Match, names: edit.Names) -> int:
     elif scale is not None and (dims is None or len(dims) != axes):
         reason = "its scale does not span the axes of the mean"
     else:
-        reason = found.leak() or opset.raise_to(model, 23)
+        reason = match.double(x) or found.leak() or opset.raise_to(model, 23)
     rank = edit.dims(x)
     if reason is None and rank is not None and scale is None:
         ones = _ones(rank[len(rank) - (axes or 0) :], x)

@@ -1,6 +1,6 @@
 """x * Sigmoid(x)  ->  Swish(x);  x * Sigmoid(a * x)  ->  Swish<alpha = a>(x)
 
-Raises the operator set to 24. Refuses a sigmoid that others use too, and models that cannot be raised.
+Raises the operator set to 24. Refuses a sigmoid that others use too, doubles with a factor, and models that cannot be raised.
 ONNX Runtime 1.31 has no kernel for Swish and runs it as its parts.
 """
 
@@ -21,7 +21,11 @@ def apply(model: ir.Model) -> int:
         found = match.find(_PATTERN, node)
         if found is None:
             continue
-        reason = found.leak() or opset.raise_to(model, 24)
+        reason = (
+            (match.double(found.values["x"]) if "alpha" in found.values else None)
+            or found.leak()
+            or opset.raise_to(model, 24)
+        )
         if reason is not None:
             trace.refused(node, reason)
             continue

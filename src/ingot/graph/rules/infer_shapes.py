@@ -20,12 +20,34 @@ from ingot.graph import edit
 def apply(model: ir.Model) -> int:
     declared = {value: value.shape for graph in model.graphs() for value in graph.outputs}
     recorded = {out: out.shape for node in edit.nodes(model) for out in node.outputs}
+    untyped = _untyped_sequences(model)
     for value in recorded:
         value.shape = None
     _infer(model)
+    for out in untyped:
+        out.type = None
     for value, shape in declared.items():
         value.shape = _merged(value.shape, shape)
     return sum(value.shape is not None and value.shape != shape for value, shape in recorded.items())
+
+
+_SEQUENCES = (
+    "Optional",
+    "SequenceConstruct",
+    "SequenceEmpty",
+    "SequenceErase",
+    "SequenceInsert",
+    "SequenceMap",
+    "SplitToSequence",
+)
+_PASS_ON = ("Identity", "If", "Loop", "OptionalGetElement")
+
+
+def _untyped_sequences(model: ir.Model) -> list[ir.Value]:
+    """Values without a type that may be sequences or optionals, for which onnx_ir would note the type of their tensors."""
+    if next(edit.nodes(model, *_SEQUENCES), None) is None:
+        return []
+    return [o for node in edit.nodes(model, *_SEQUENCES, *_PASS_ON) for o in node.outputs if o.type is None]
 
 
 _FILLERS = {"ConstantOfShape": 0, "Expand": 1}
