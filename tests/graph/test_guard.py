@@ -71,3 +71,17 @@ def test_random_inputs_fit_the_model() -> None:
         for a, b in zip(feed.values(), random_inputs(model, {"T": 5}).values(), strict=True)
     )
     assert fuse_conv_scale.apply(model) == 0
+
+
+def test_small_probabilities_are_measured_against_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nudge(model: ir.Model) -> int:
+        value = model.graph.initializers["b"]
+        assert value.const_value is not None
+        value.const_value = ir.Tensor(value.const_value.numpy() + np.float32(1e-4), name="b")
+        return 1
+
+    monkeypatch.setitem(pipeline.RULES, "merge_reshapes", nudge)
+    feed = {"x": np.zeros((1, 2), np.float32)}
+    text = "g (float[1, 2] x) => (float[2] y) <float[2] b = {-12, -12}, int64[1] s = {2}> { a = Add(x, b) p = Sigmoid(a) y = Reshape(p, s) }"
+    assert [v.problem for v in verify(parse(text), feed) if v.problem] == []
+    assert verify(parse(text.replace("Sigmoid", "Exp")), feed)[-1].name == "merge_reshapes"

@@ -140,6 +140,9 @@ def _fuse(found: match.Match, names: edit.Names) -> bool:
         _attend(
             root, join, [*inputs, *([mask] if mask is not None else [])], attributes, q.heads, v.size, names
         )
+        for node in reversed(found.nodes):
+            if not edit.used_outputs(node):
+                edit.remove(node)
         return True
     heads = [edit.dims(found.values["q"]), edit.dims(found.values["v"])]
     if any(dims is None or not isinstance(dims[1], int) for dims in heads):
