@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 def command(
     model: Annotated[
-        Path | None, typer.Argument(metavar="MODEL", help="An ONNX model.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model: ONNX, Caffe (.prototxt), TFLite or PyTorch (.pt2).",
+            show_default=False,
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="ONNX file to write.", show_default=False)
@@ -58,7 +63,7 @@ def command(
         _list(disable or [], json_output)
         return
     if model is None:
-        raise IngotError("option-invalid", "no model was given", where="MODEL", remedy="give an ONNX file")
+        raise IngotError("option-invalid", "no model was given", where="MODEL", remedy="give the file of one")
     shapes = parse_shapes(shape or ())
     if explain is not None:
         _explain(model, explain, shapes, json_output)
