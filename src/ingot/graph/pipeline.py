@@ -35,6 +35,7 @@ from ingot.graph.rules import (
     fuse_mish,
     fuse_pad_conv,
     fuse_rms_norm,
+    fuse_softmax,
     fuse_space_to_depth,
     fuse_swish,
     hoist_above_split,
@@ -98,6 +99,7 @@ _KERNELS = frozenset({"expand_operators", "split_max_pool"})
 OPTIMIZE: dict[str, Rule] = {name: rule for name, rule in COMPILE.items() if name not in _KERNELS} | {
     "fuse_swish": fuse_swish.apply,
     "fuse_gelu": fuse_gelu.apply,
+    "fuse_softmax": fuse_softmax.apply,
     "fuse_rms_norm": fuse_rms_norm.apply,
     "fuse_layer_norm": fuse_layer_norm.apply,
     "merge_slices": merge_slices.apply,
