@@ -90,6 +90,7 @@ def prose(page: Path) -> str:
 def reference() -> ModuleType:
     """tools/make_reference.py"""
     path = ROOT / "tools" / "make_reference.py"
+    sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location("make_reference", path)
     assert spec is not None
     assert spec.loader is not None

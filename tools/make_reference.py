@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from operator_table import Support, opsets, supported
 
 import ingot
 from ingot import cli, debug, errors, target
@@ -227,37 +228,50 @@ def environment() -> str:
 
 
 def operators() -> str:
-    families: dict[str, list[str]] = {}
-    for (domain, name), function in REGISTRY.items():
+    known = supported()
+    families: dict[str, list[tuple[str, str]]] = {}
+    for key, function in REGISTRY.items():
         if function.__module__.startswith("ingot."):
-            label = f"{domain}.{name}" if domain else name
-            families.setdefault(function.__module__.rpartition(".")[2], []).append(label)
-    parts = [
-        f"{sum(map(len, families.values()))} operators are lowered, each in the file of its family. `ingot check MODEL` "
-        "tells of a whole model, with the attributes and dtypes that an operator here may still refuse.",
-    ]
-    for family, names in sorted(families.items()):
-        module = importlib.import_module(f"ingot.lower.{family}")
-        parts += [
-            f"## src/ingot/lower/{family}.py",
-            prose(module.__doc__),
-            ", ".join(map(code, sorted(names))),
-        ]
-    parts += [
-        "## src/ingot/lower/shapes.py",
-        prose(shapes.__doc__),
-        ", ".join(map(code, sorted(shapes._HANDLERS))),
-    ]
+            families.setdefault(function.__module__.rpartition(".")[2], []).append(key)
     bodies = {
-        f"{schema.domain}.{schema.name}" if schema.domain else schema.name
+        (schema.domain, schema.name)
         for schema in onnx.defs.get_all_schemas()
         if (schema.domain, schema.name) not in REGISTRY
         and (schema.has_function or schema.has_context_dependent_function)
     }
+
+    def rows(keys: Iterable[tuple[str, str]]) -> str:
+        lines = []
+        for key in sorted(keys):
+            support = known.get(key, Support())
+            lines.append(
+                [
+                    code(".".join(filter(None, key))),
+                    opsets(key),
+                    ", ".join(sorted(support.types)),
+                    ", ".join(sorted(support.operations)),
+                ]
+            )
+        return table(["operator", "opsets", "element types", "operations"], lines)
+
+    parts = [
+        f"{sum(map(len, families.values()))} operators are lowered, each in the file of its family, on every target. "
+        "`ingot check MODEL` tells of a whole model, with the attributes and dtypes that an operator here may still refuse.",
+        "Found by lowering the cases of ONNX's own node suite, and the first case of each operator with every element type that "
+        "ONNX allows: element types are those of the first tensor, operations what "
+        "[the program](../architecture.md#operations-and-kernels) consists of. An empty cell means that the suite has no "
+        "case of the operator alone. `python tools/onnx_suite.py` runs the suite.",
+    ]
+    for family, keys in sorted(families.items()):
+        module = importlib.import_module(f"ingot.lower.{family}")
+        parts += [f"## src/ingot/lower/{family}.py", prose(module.__doc__), rows(keys)]
     parts += [
+        "## src/ingot/lower/shapes.py",
+        prose(shapes.__doc__),
+        ", ".join(map(code, sorted(shapes._HANDLERS))),
         "## src/ingot/graph/rules/expand_operators.py",
         "These have a body of other operators in ONNX's definition, which takes their place; they work where that body does.",
-        ", ".join(map(code, sorted(bodies))),
+        rows(bodies),
     ]
     return page("Operators", "src/ingot/lower", *parts)
 
