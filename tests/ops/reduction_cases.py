@@ -341,6 +341,18 @@ NORMS = [
             ("batch", "n,m,8", (8,), "axis=-1", {"sizes": ({"n": 1, "m": 1}, {"n": 2, "m": 7})}),
         )
     ),
+    case("layernorm_statistics", "float[2,3,17] x", "y, m, d = LayerNormalization<axis=-2,epsilon=0.1>(x, g)", "float[] y, float[] m, float[] d",
+         constants={"g": weights("g", 3, 17)}, reduction=60),
+    case("layernorm_deviation", "float[3,17] x", "y, , d = LayerNormalization(x, g)", "float[] y, float[] d",
+         constants={"g": weights("g", 17)}, reduction=40),
+    *(case(f"mvn_{name}", f"float[{shape}] x", f"y = MeanVarianceNormalization{attributes}(x)", opset=13, reduction=60)
+      for name, shape, attributes in (("default", "2,3,4,5", ""), ("last", "4,7", "<axes=[-1]>"), ("outer", "3,4,5", "<axes=[2,0]>"))),
+    *(case(f"lpnorm_{name}", f"{dtype}[3,4,5] x", f"y = LpNormalization<{attributes}>(x)", f"{dtype}[] y", reduction=5, oracle=oracle,
+           opset=17 if oracle == "onnxruntime" else 22)
+      for name, dtype, attributes, oracle in (("default", "float", "p=2", "reference"), ("first", "float", "axis=0, p=1", "onnxruntime"), ("half", "float16", "axis=1", "reference"),
+                                      ("double", "double", "axis=-2, p=1", "onnxruntime"))),
+    case("lpnorm_zero", "float[3,4] x", "y = LpNormalization<axis=1>(x)", feed={"x": np.array([[0] * 4, [1, 2, 3, 4], [-1] * 4], np.float32)},
+         expected=([np.array([[0] * 4, [1, 2, 3, 4], [-1] * 4], np.float32) / np.sqrt(np.float32([[1], [30], [4]]))],), reduction=4),
     case("layernorm_no_bias", "float[3,17] x", "y = LayerNormalization(x, g)", constants={"g": weights("g", 17)}, reduction=40),
     case("layernorm_computed_scale", "float[3,17] x, float[17] g, float[17] b", "y = LayerNormalization(x, g, b)", reduction=40),
     case("layernorm_shifted", "float[3,17] x", "y = LayerNormalization(x, g)", constants={"g": np.ones(17, np.float32)}, reduction=4_000_000,

@@ -27,8 +27,7 @@ RECURRENT = {
     "r": weights("r", 1, 8, 2),
 }
 UNSUPPORTED = [
-    bad("layernorm_mean", "the Mean and InvStdDev outputs", "float[2,3] x", "y, m = LayerNormalization(x, g)", "float[] y, float[] m",
-        constants={"g": ONES}),
+    bad("lp_norm", "p=3", "float[2,3] x", "y = LpNormalization<p=3>(x)"),
     bad("resize_mode", "mode=area", "float[1,1,4,4] x", 'y = Resize<mode="area">(x, , s)', constants={"s": np.array([1, 1, 2, 2], np.float32)}),
     bad("resize_transform", "coordinate_transformation_mode=middle", "float[1,1,4,4] x",
         'y = Resize<coordinate_transformation_mode="middle">(x, , s)', constants={"s": np.array([1, 1, 2, 2], np.float32)}),

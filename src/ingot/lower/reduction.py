@@ -379,10 +379,9 @@ def softmax(ctx: Context, node: Node) -> Operand:
 
 
 @lowers("LayerNormalization", "RMSNormalization")
-def layer_norm(ctx: Context, node: Node) -> Operand:
+def layer_norm(ctx: Context, node: Node) -> Operand | list[Operand]:
+    """The mean and 1 / the deviation, where they are asked for, keep the axes as 1; of halves they are floats."""
     x, scale, bias = node.input(0), node.input(1), node.optional(2)
-    if any(name for name in node.outputs[1:]):
-        raise node.unsupported("the Mean and InvStdDev outputs", "drop them")
     axis = axis_of(node, x.rank, -1)
 
     def finish(axes: tuple[Var, ...]) -> Value:
@@ -390,7 +389,53 @@ def layer_norm(ctx: Context, node: Node) -> Operand:
         return v if bias is None else op("add", v, ctx.read_broadcast(bias, axes))
 
     kind = "layer_norm" if node.operator == "LayerNormalization" else "rms_norm"
-    return row(ctx, x, list(range(axis, x.rank)), kind, node.get("epsilon", EPSILON), finish)
+    axes, epsilon = list(range(axis, x.rank)), node.get("epsilon", EPSILON)
+    y = row(ctx, x, axes, kind, epsilon, finish)
+    if not any(node.outputs[1:]):
+        return y
+    mean, variance = moments(ctx, x, axes)
+    shape = [ix(1) if i in axes else d for i, d in enumerate(x.shape)]
+
+    def inverse(i: tuple[Var, ...]) -> Value:
+        v = ctx.read(variance, i)
+        return op("div", const(1, v), op("sqrt", op("add", v, const(epsilon, v))))
+
+    deviation = ctx.map(variance.shape, variance.dtype, inverse)
+    return [y, ctx.reshape(mean, shape), ctx.reshape(deviation, shape)]
+
+
+@lowers("MeanVarianceNormalization")
+def mean_variance_norm(ctx: Context, node: Node) -> Operand:
+    """(x - mean) / deviation; what ONNX adds to the deviation, 1e-9, stands squared beside the variance."""
+    x = node.input(0)
+    axes = [a % x.rank for a in node.get("axes", [0, 2, 3])]
+    return row(ctx, x, sorted(axes), "layer_norm", 1e-18)
+
+
+@lowers("LpNormalization")
+def lp_norm(ctx: Context, node: Node) -> Operand:
+    """x / its norm of order 1 or 2 along an axis, and 0 where that norm is 0; of halves in float."""
+    x, power = node.input(0), node.get("p", 2)
+    if power not in (1, 2):
+        raise node.unsupported(f"p={power}", "use 1 or 2")
+    axis, wide = axis_of(node, x.rank, -1), _wide(x.dtype)
+    whole = ctx.map(x.shape, wide, lambda i: cast(ctx.read(x, i), wide)) if wide != x.dtype else x
+    if power == 1:
+        norm = reduce(ctx, whole, [axis], True, "add", lambda v: op("abs", v))
+    else:
+        norm = reduce(ctx, whole, [axis], True, "add", lambda v: op("mul", v, v), lambda v: op("sqrt", v))
+
+    def value(i: tuple[Var, ...]) -> Value:
+        below = ctx.read_broadcast(norm, [ix(0) if a == axis else v for a, v in enumerate(i)])
+        found = Select(
+            op("eq", below, const(0, below)),
+            const(0, below),
+            op("div", ctx.read(whole, i), below),
+            guards=False,
+        )
+        return cast(found, x.dtype)
+
+    return ctx.map(x.shape, x.dtype, value)
 
 
 @lowers("InstanceNormalization")
