@@ -210,6 +210,10 @@ def test_blobs_that_declare_too_much(tmp_path: Path) -> None:
         ([Tensor("x", (2, 2)), Tensor("y", (2, 2))], [Operator("ADD", ["x"], ["y"])], "model-invalid"),
         ([Tensor("x", (2, 2)), Tensor("y", (2, 2))], [Operator("CONV_2D", ["x", "x"], ["y"], "Conv2DOptions")], "unsupported"),
         ([Tensor("x", (2, 2)), Tensor("k", (2,), "int32", np.array([0, 7], np.int32)), Tensor("y", (2, 2))], [Operator("TRANSPOSE", ["x", "k"], ["y"])], "model-invalid"),
+        ([Tensor("x", (2, 2)), Tensor("y", (2, 2))], [Operator("MAX_POOL_2D", ["x"], ["y"], "Pool2DOptions", {"StrideH": 1, "StrideW": 1, "FilterHeight": 1, "FilterWidth": 1})], "model-invalid"),
+        ([Tensor("x", (2, 2)), Tensor("k", (2,), data=normal(2)), Tensor("y", (2, 2))], [Operator("FULLY_CONNECTED", ["x", "k", ""], ["y"], "FullyConnectedOptions")], "model-invalid"),
+        ([Tensor("x", (2, 2)), Tensor("k", (2,), data=np.float32([np.nan, 1])), Tensor("y", (2, 2))], [Operator("TRANSPOSE", ["x", "k"], ["y"])], "model-invalid"),
+        ([Tensor("x", (2, 2)), Tensor("k", (2,), "int32", np.array([1, 2], np.int32)), Tensor("y", (2, 2))], [Operator("ADD", ["x", "k"], ["y"])], "model-invalid"),
         ([Tensor("x", (2, 2)), Tensor("k", (2,), "int32", np.array([2**30, 2**30], np.int32)), Tensor("y", (2, 2))], [Operator("TILE", ["x", "k"], ["y"])], "model-too-large"),
     ],
 )  # fmt: skip

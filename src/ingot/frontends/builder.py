@@ -156,6 +156,10 @@ class Builder:
         ) as error:
             reason = str(error).rpartition("[ShapeInferenceError]")[2].strip().splitlines() or [str(error)]
             raise self.invalid(f"{node.op_type}: shapes do not fit: {reason[0][:200]}") from None
+        except onnx.checker.ValidationError as error:
+            raise self.invalid(
+                f"{node.op_type}: types do not fit: {str(error).splitlines()[0][:200]}"
+            ) from None
         for value in node.outputs:
             assert value.name is not None
             proto = found.get(value.name)

@@ -47,7 +47,9 @@ def bottoms(b: Builder, x: Values, count: int) -> None:
 
 
 def scalar(b: Builder, value: float) -> ir.Value:
-    return b.constant(np.float32(value))
+    """A float32; infinite where `value` is beyond it."""
+    with np.errstate(over="ignore"):
+        return b.constant(np.float32(value))
 
 
 def affine(b: Builder, name: str, x: ir.Value, scale: float, shift: float) -> ir.Value:

@@ -356,7 +356,8 @@ def batch_to_space(c: Op) -> None:
 
 @operator("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
 def resize(c: Op) -> None:
-    height, width = c.ints(1)
+    height, width = (*c.ints(1), 0, 0)[:2]
+    x = c.first()
     corners, half = c.option("AlignCorners"), c.option("HalfPixelCenters")
     linear = c.op.kind == "RESIZE_BILINEAR"
     transform = "align_corners" if corners else "half_pixel" if half else "asymmetric"
@@ -368,10 +369,10 @@ def resize(c: Op) -> None:
     if n is not None:
         sizes = c.b.ints(n, channels, height, width)
     else:
-        rows = c.b.op("Shape", c.first(), name=f"{c.name}/rows", start=0, end=1)
+        rows = c.b.op("Shape", x, name=f"{c.name}/rows", start=0, end=1)
         sizes = c.b.op("Concat", rows, c.b.ints(channels, height, width), name=f"{c.name}/sizes", axis=0)
     value = c.b.op(
-        "Resize", c.first(), None, None, sizes, name=f"{c.name}/resize", mode="linear" if linear else "nearest",
+        "Resize", x, None, None, sizes, name=f"{c.name}/resize", mode="linear" if linear else "nearest",
         coordinate_transformation_mode=transform, nearest_mode=nearest,
     )  # fmt: skip
     c.put(value, True)

@@ -24,6 +24,8 @@ def same_pads(size: int, kernel: int, stride: int) -> Pair:
 
 def padding(c: Op, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> dict[str, Any]:
     """The attributes pads or auto_pad of a Conv or pool on input 0."""
+    if c.rank() != 4:
+        raise c.b.invalid(f"its input has {c.rank()} dimensions")
     if c.option("Padding") == VALID:
         return {}
     sizes = c.dims()[1:3]
@@ -141,8 +143,9 @@ def fully_connected(c: Op) -> None:
     """Weights [features, inner]. Without KeepNumDims x is taken as rows of `inner` elements."""
     if c.option("WeightsFormat"):
         raise c.unsupported("its weights are shuffled")
-    inner = int(c.tensor(1).shape[-1] or 0)
-    features = c.tensor(1).shape[0]
+    if c.rank(1) != 2:
+        raise c.b.invalid(f"its weights have {c.rank(1)} dimensions")
+    features, inner = c.known(1, 0), c.known(1, 1)
     source, unmixed = _rows(c)
     if c.constant(1) is None:
         weights = c.b.op("Transpose", c.plain(1), name=f"{c.name}/transposed", perm=[1, 0])
@@ -159,7 +162,7 @@ def fully_connected(c: Op) -> None:
     value = c.b.op("Gemm", _flat(c, source, inner), weights, *bias(c, 2), name=f"{c.name}/product", transB=1)
     wanted = c.out().shape
     if len(wanted) != 2 and c.rank() == 1:
-        value = c.b.op("Reshape", value, c.b.ints(int(features or -1)), name=f"{c.name}/vector")
+        value = c.b.op("Reshape", value, c.b.ints(features), name=f"{c.name}/vector")
     c.put(value)
 
 

@@ -140,7 +140,7 @@ class Net:
             return self.held(index, first)
         if (index, first) not in self.real:
             axis = tensor.quantisation.axis
-            axis = FIRST.index(axis) if first and len(tensor.shape) == 4 else axis
+            axis = FIRST.index(axis) if first and tensor.quantisation.scale.size > 1 else axis
             self.real[index, first] = self.dequantised(self.held(index, first), tensor, axis)
         return self.real[index, first]
 
@@ -273,7 +273,10 @@ class Op:
         return tensor.data
 
     def ints(self, place: int) -> list[int]:
-        return [int(v) for v in self.data(place).reshape(-1)]
+        data = self.data(place)
+        if data.dtype.kind not in "iu":
+            raise self.b.invalid(f"its input {place} is of type {data.dtype}, not of integers")
+        return [int(v) for v in data.reshape(-1)]
 
     def axis(self, axis: int, place: int = 0) -> int:
         """An axis that may count from the end, from 0 on."""
@@ -329,7 +332,8 @@ class Op:
 
     def put(self, value: ir.Value, first: bool = False, place: int = 0) -> None:
         """An output, with the activation that is fused to the operator."""
-        self.net.put(self.op.outputs[place], self.activated(value, self.out(place)), first)
+        tensor = self.out(place)
+        self.net.put(self.op.outputs[place], self.activated(value, tensor), first)
 
     def activated(self, value: ir.Value, tensor: Tensor) -> ir.Value:
         kind = self.option("FusedActivationFunction")
