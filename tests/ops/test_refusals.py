@@ -48,6 +48,12 @@ UNSUPPORTED = [
         constants={"a": np.int64(0), "d": np.int64(1)}),
     bad("pad_computed_fill", "the fill value is computed at run time", "float[3] x, float v", "y = Pad(x, p, v)", constants={"p": np.array([1, 1])}),
     bad("cast_to_bfloat16", "dtype BFLOAT16", "float[3] x", "y = Cast<to=16>(x)", "bfloat16[] y"),
+    bad("dft_onesided_complex", "onesided=1 of a complex signal", "float[2,9,2] x", "y = DFT<onesided=1>(x)", opset=20),
+    bad("dft_parts", "a signal without parts on its last axis", "float[2,9] x", "y = DFT(x)", opset=20),
+    bad("random_like_integer", "dtype i32", "int32[3] x", "y = RandomUniformLike(x)", "int32[] y"),
+    bad("labels_of_strings", "labels that are no integers", "float[2,3] x",
+        'y, z = ai.onnx.ml.LinearClassifier<coefficients=[1.0,2.0,3.0],classlabels_strings=["a","b"]>(x)', "int64[] y, float[] z",
+        domains={"ai.onnx.ml": 1}),
     bad("axis_outside", "axis 2 is outside a tensor of rank 2", "float[2,3] x", "y = Softmax<axis=2>(x)"),
 ]  # fmt: skip
 

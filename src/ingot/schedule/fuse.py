@@ -226,7 +226,7 @@ def fuse_epilogues(program: Program) -> int:
 def _matching_axes(producer: Operation, consumer: Map) -> dict[Var, Ix] | None:
     """How the producer's axes are the consumer's, if both run over the same elements in the same order."""
     indices = _indices(consumer, producer.output)
-    if len(indices) != 1:
+    if len(indices) != 1 or _places(consumer.finish, producer.output):
         return None
     (index,) = indices
     one = ix(1)
@@ -241,6 +241,17 @@ def _matching_axes(producer: Operation, consumer: Map) -> dict[Var, Ix] | None:
     if len(index) == len(consumer.axes) and producer.output.shape == consumer.output.shape:
         index = tuple(map(ix, consumer.axes))
     return dict(zip(producer.axes, index, strict=True))
+
+
+def _places(value: Value, tensor: Tensor) -> bool:
+    """Whether an index inside the value depends on the tensor: there can be no Acc."""
+    indices = [
+        i
+        for node in walk(value)
+        for i in (node.index if isinstance(node, Read) else (node.index,) if isinstance(node, Index) else ())
+    ]
+    inner = (node for i in indices for data in data_of(i) for node in walk(data))
+    return any(isinstance(node, Read) and node.tensor is tensor for node in inner)
 
 
 def _absorb(producer: Operation, consumer: Map, mapping: dict[Var, Ix]) -> Operation:
