@@ -40,7 +40,7 @@ def interpret_model(
     and a read of what nobody wrote shows. Raises IngotError as `ingot.compile` does.
     """
     graph = load_model(model, shapes)
-    needed = {"inline_functions", "lift_constants", "infer_shapes", "expand_operators"}
+    needed = {"expand_gradient", "inline_functions", "lift_constants", "infer_shapes", "expand_operators"}
     optimize(graph, () if optimise else RULES.keys() - needed, keep=REGISTRY)
     program, layouts, scheduled = schedule(graph, "model", resolve(target, precision), precision=precision)
     steps = [(step.operation, step.built) for step in scheduled]

@@ -178,6 +178,9 @@ def _prefix(graph: onnx.GraphProto, prefix: str) -> None:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 _prefix(attribute.g, prefix)
+            if node.op_type == "Gradient":
+                attribute.s = prefix.encode() + attribute.s if attribute.s else b""
+                attribute.strings[:] = [prefix.encode() + name for name in attribute.strings]
     for tensor in graph.initializer:
         tensor.name = prefix + tensor.name
     for value in (*graph.input, *graph.output, *graph.value_info):

@@ -33,6 +33,7 @@ def optimizer(
     )  # fmt: skip
 
 
+A, B = (np.arange(6, dtype=np.float32).reshape(2, 3), np.array([2, -1, 3], np.float32))
 CASES = [
     optimizer("Adagrad", "plain", "epsilon=0.00001"),
     optimizer("Adagrad", "regularized", "norm_coefficient=0.01,decay_factor=0.1", tensors=3),
@@ -45,4 +46,13 @@ CASES = [
     optimizer("Momentum", "standard", 'norm_coefficient=0.001,alpha=0.95,beta=0.1,mode="standard"'),
     optimizer("Momentum", "first", 'norm_coefficient=0.001,alpha=0.95,beta=0.1,mode="standard"', time=0),
     optimizer("Momentum", "nesterov", 'norm_coefficient=0.0,alpha=0.95,beta=0.9,mode="nesterov"', tensors=2),
+    case(
+        "gradient",
+        "float[2,3] a, float[3] b",
+        f'y = Mul(a, b)  da, db = {DOMAIN}.Gradient<xs=["a","b"],y="y">(a, b)',
+        "float[2,3] y, float[2,3] da, float[3] db",
+        domains={DOMAIN: 1},
+        feed={"a": A, "b": B},
+        expected=([A * B, np.broadcast_to(B, (2, 3)), A.sum(0)],),
+    ),
 ]

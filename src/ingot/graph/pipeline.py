@@ -17,6 +17,7 @@ from ingot.graph.rules import (
     eliminate_expand,
     eliminate_identity,
     eliminate_no_op,
+    expand_gradient,
     expand_operators,
     fold_constants,
     fold_if,
@@ -69,6 +70,7 @@ from ingot.graph.trace import applying
 Rule = Callable[[ir.Model], int]
 
 COMPILE: dict[str, Rule] = {
+    "expand_gradient": expand_gradient.apply,
     "inline_functions": inline_functions.apply,
     "lift_constants": lift_constants.apply,
     "eliminate_identity": eliminate_identity.apply,
@@ -93,7 +95,7 @@ COMPILE: dict[str, Rule] = {
 }
 """What `ingot compile` applies: rules that the lowering and its own fusions gain from, in order."""
 
-_KERNELS = frozenset({"expand_operators", "split_max_pool"})
+_KERNELS = frozenset({"expand_gradient", "expand_operators", "split_max_pool"})
 """Rules that kernels gain from and that make the graph larger."""
 
 OPTIMIZE: dict[str, Rule] = {name: rule for name, rule in COMPILE.items() if name not in _KERNELS} | {

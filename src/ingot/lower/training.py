@@ -1,4 +1,4 @@
-"""Optimizer steps of the domain ai.onnx.preview.training, elementwise over each tensor that is optimized."""
+"""Optimizer steps of the domain ai.onnx.preview.training, elementwise over each tensor that is optimized, and Gradient."""
 
 from __future__ import annotations
 
@@ -69,6 +69,15 @@ _STEPS: dict[str, tuple[Step, int]] = {
     "Adam": (_adam, 4),
     "Momentum": (_momentum, 3),
 }
+
+
+@lowers("Gradient", domain=DOMAIN)
+def gradient(ctx: Context, node: Node) -> Operand:
+    """A graph rule replaces every one that it can; this one is left."""
+    raise node.unsupported(
+        "a way from its xs to its y through an operator without a derivative, or tensors of unknown shape",
+        "use Add, Sub, Mul, Div, Pow, Exp, Log, Sqrt, Tanh, Sigmoid, Relu, MatMul and the like, and give inputs shapes",
+    )
 
 
 @lowers(*_STEPS, domain=DOMAIN)

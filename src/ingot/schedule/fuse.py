@@ -499,7 +499,7 @@ def interleave(program: Program) -> int:
     """Two Maps that write every other element along the last axis of a tensor: one Map of the whole tensor."""
     parts: dict[Tensor, list[Operation]] = {}
     for operation in program.operations:
-        if operation.output.region is not None:
+        if operation.output.region is not None and operation.output.rank:
             parts.setdefault(operation.output.root()[0], []).append(operation)
     count = 0
     for whole, makers in parts.items():
@@ -543,7 +543,7 @@ def _writable_region(
         return False
     blockable = {1, whole.rank - 1} if whole.rank > 2 else {whole.rank - 1}
     for axis in blockable:
-        if axis >= whole.rank or shape[axis] == whole.shape[axis]:
+        if not 0 <= axis < whole.rank or shape[axis] == whole.shape[axis]:
             continue
         end = origin[axis] + shape[axis]
         last = end == whole.shape[axis]
