@@ -92,7 +92,7 @@ def test_feeds_of_another_structure_are_refused(feeds: Any, code: str) -> None:
 
 @pytest.mark.parametrize(
     ("shapes", "code"),
-    [({}, "shape-unknown"), ({"x.1": (3,)}, "input-name"), ({"x": (), "z": None}, "input-name"), ({"x": (3,)}, "shape-unknown")],
+    [({}, "shape-unknown"), ({"x.1": (3,)}, "input-name"), ({"x": (), "z": None}, "input-shape"), ({"x": (3,)}, "shape-unknown")],
 )  # fmt: skip
 def test_structures_that_make_no_sense(shapes: Any, code: str) -> None:
     with pytest.raises(IngotError) as caught:

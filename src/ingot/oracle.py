@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ingot.graph.pipeline import RULES, optimize
 from ingot.ir.index import Ix, evaluate
 from ingot.ir.interpret import interpret
 from ingot.ir.nodes import DTYPES
-from ingot.ir.program import Measure, Operation, Program, Tensor
+from ingot.ir.program import Loop, Measure, Operation, Program, Tensor, loop_locals, tests
 from ingot.ir.verify import verify_kernel
 from ingot.kernels.builder import SPARE, Built, Packed
 from ingot.lower.registry import REGISTRY
@@ -82,8 +83,33 @@ def _interpret(
             buffers[tensor] = made
         return buffers[tensor]
 
-    for operation, built in steps:
-        if all(bool(buffer(flag)[0]) == wanted for flag, wanted in operation.guard):
+    own = {loop: names for loop, (_, _, names) in loop_locals([o for o, _ in steps]).items()}
+
+    def holds(guard: Sequence[tuple[Tensor, bool]]) -> bool:
+        return all(bool(buffer(flag)[0]) == wanted for flag, wanted in guard)
+
+    def goes_on(loop: Loop) -> bool:
+        below = loop.trips is None or symbols[loop.counter.name] < evaluate(loop.trips, symbols)
+        return below and (loop.condition is None or bool(buffer(loop.condition)[0]))
+
+    def run(steps: Sequence[tuple[Operation, Built]], depth: int) -> None:
+        """Steps inside as many loops, each of which is in a turn."""
+        for path, group in groupby(steps, key=lambda pair: pair[0].loops()[depth : depth + 1]):
+            members = list(group)
+            if not path:
+                for operation, built in members:
+                    step(operation, built)
+                continue
+            loop = path[0][-1]
+            assert isinstance(loop, Loop)
+            while holds(tests(path[0])) and goes_on(loop):
+                for tensor in own[loop]:
+                    buffers.pop(tensor, None)
+                run(members, depth + 1)
+                symbols[loop.counter.name] += 1
+
+    def step(operation: Operation, built: Built) -> None:
+        if holds(operation.tests()):
             arguments = [
                 a.data.reshape(-1) if isinstance(a, Packed) else buffer(a.root)[a.start :]
                 for a in built.arguments
@@ -104,6 +130,8 @@ def _interpret(
                 )
                 symbols[operation.symbol.name] = found
                 require()
+
+    run(steps, 0)
     return [buffer(t).reshape([evaluate(d, symbols) for d in t.shape]) for t in program.outputs]
 
 

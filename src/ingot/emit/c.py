@@ -203,7 +203,7 @@ class Printer:
 
     def factor(self, factor: Var | Atom) -> str:
         if isinstance(factor, Var):
-            return symbol_name(factor.name) if factor.extent is None else factor.name
+            return symbol_name(factor.name) if factor.is_symbol else factor.name
         if factor.kind == "data":
             return f"(int64_t)({self.value(factor.args[0])})"  # type: ignore[arg-type]
         a, b = factor.args

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from ingot.emit.c import INTEGERS, Printer, source, symbol_name
 from ingot.emit.header import comment
 from ingot.ir.index import Ix, Var, ix, nonnegative, show, var
 from ingot.ir.nodes import DTYPES, Kernel, data_of
-from ingot.ir.program import Measure, Operation, Program, Tensor
+from ingot.ir.program import Guard, Loop, Measure, Operation, Program, Tensor, tests
 from ingot.ir.work import picoseconds
 from ingot.isa.instruction import C_TYPES
 from ingot.kernels.builder import Built, Packed
@@ -123,7 +123,10 @@ def emit(
     order: list[str] = []
     requires = _Requires(program)
     requires.known()
+    plain = Printer(_nothing(), symbols)
+    loops = _Loops(lambda tensor: _flag(tensor, weights, plan, program, plain), plain, program, requires)
     for step in steps:
+        calls += loops.enter(step.operation)
         printer = Printer(step.built.kernel, symbols)
         if isinstance(step.operation, Measure):
             calls += _measure(step.operation, requires, weights, plan, program, printer)
@@ -141,6 +144,7 @@ def emit(
         if profile:
             calls.append(f"  lap = ingot_lap(lap, &{program.name}_profile[{len(order)}]);")
         order.append(info.name)
+    calls += loops.enter(None)
     blob = weights.file()
     files = {} if known is None else dict(known.kernel_files)
     files |= _kernel_files([k for k in kernels.values() if k.text not in before], target, len(files))
@@ -198,10 +202,53 @@ def _guarded(
     operation: Operation, line: str, weights: Weights, plan: Plan, program: Program, printer: Printer
 ) -> str:
     """A statement that runs only where the operation does."""
-    for tensor, wanted in operation.guard:
-        test = f"*(const uint8_t *){_pointer(tensor.root()[0], weights, plan, program, printer)}"
-        line = f"if ({'' if wanted else '!'}{test}) {line}"
+    for tensor, wanted in operation.tests():
+        line = f"if ({'' if wanted else '!'}{_flag(tensor, weights, plan, program, printer)}) {line}"
     return line
+
+
+def _flag(tensor: Tensor, weights: Weights, plan: Plan, program: Program, printer: Printer) -> str:
+    """The one element of a bool tensor."""
+    return f"*(const uint8_t *){_pointer(tensor.root()[0], weights, plan, program, printer)}"
+
+
+class _Loops:
+    """Opens and closes the loops around the steps."""
+
+    def __init__(
+        self, flag: Callable[[Tensor], str], printer: Printer, program: Program, requires: _Requires
+    ) -> None:
+        self.flag, self.printer, self.program, self.requires = flag, printer, program, requires
+        self.open: list[Guard] = []
+
+    def enter(self, operation: Operation | None) -> list[str]:
+        """The lines between the step before and that of an operation, None for the end of the run."""
+        wanted = [] if operation is None else operation.loops()
+        same = 0
+        while same < min(len(wanted), len(self.open)) and wanted[same] == self.open[same]:
+            same += 1
+        lines = ["  }"] * (len(self.open) - same)
+        for guard in wanted[same:]:
+            loop = guard[-1]
+            assert isinstance(loop, Loop)
+            name = symbol_name(loop.counter.name)
+            limits = [f"{name} < {self.printer.index(loop.trips)}"] if loop.trips is not None else []
+            limits += [self.flag(loop.condition)] if loop.condition is not None else []
+            turn = f"s[{self.program.symbols.index(loop.counter)}] = ++{name}"
+            line = f"for (; {' && '.join(limits)}; {turn}) {{"
+            for tensor, expected in tests(guard):
+                line = f"if ({'' if expected else '!'}{self.flag(tensor)}) {line}"
+            lines.append(f"  {line}")
+            for a, b in self.requires.known(loop.counter):
+                equal = f"{self.printer.index(a)} != {self.printer.index(b)}"
+                lines.append(f"  if ({equal}) return {_stop_unequal(())};")
+        self.open = wanted
+        return lines
+
+
+def _stop_unequal(nodes: Sequence[str]) -> str:
+    cause = f"{', '.join(nodes) or 'a loop'}: sizes that have to be equal differ"
+    return f"ingot_stop(INGOT_E_SHAPE, {c_string(cause)})"
 
 
 class _Requires:
@@ -209,6 +256,7 @@ class _Requires:
 
     def __init__(self, program: Program) -> None:
         self.left = list(program.requires)
+        self.counters = {g.counter for o in program.operations for g in o.guard if isinstance(g, Loop)}
         self.unknown = set(program.bounds())
 
     def known(self, symbol: Var | None = None) -> list[tuple[Ix, Ix]]:
@@ -241,10 +289,10 @@ def _measure(
         cause = f"{', '.join(operation.nodes)}: a size that is computed in the run is negative or beyond its bound"
         stop = f"ingot_stop(INGOT_E_VALUE, {c_string(cause)})"
         parts.append(f"if ({name} < 0 || {name} > {printer.index(operation.most)}) return {stop};")
-    for a, b in requires.known(symbol):
-        cause = f"{', '.join(operation.nodes)}: sizes that have to be equal differ"
-        stop = f"ingot_stop(INGOT_E_SHAPE, {c_string(cause)})"
-        parts.append(f"if ({printer.index(a)} != {printer.index(b)}) return {stop};")
+    if symbol not in requires.counters:
+        for a, b in requires.known(symbol):
+            unequal = f"{printer.index(a)} != {printer.index(b)}"
+            parts.append(f"if ({unequal}) return {_stop_unequal(operation.nodes)};")
     line = _guarded(operation, f"{{ {' '.join(parts)} }}", weights, plan, program, printer)
     return [f"  /* {comment(', '.join(operation.nodes))} */", f"  {line}"]
 

@@ -19,7 +19,7 @@ def expand_inputs(model: ir.Model, shapes: Mapping[str, Shape | None]) -> dict[s
     A sequence `x` becomes the inputs `x.0`, `x.1` … for which there are shapes and a SequenceConstruct of them, none
     where `x` itself is given as (). An optional that is given as None is absent; one of a tensor with a declared
     shape need not be given. `model.meta["groups"]` then holds a `Group` for every input.
-    Raises IngotError input-name where something that is no optional is given as None.
+    Raises IngotError input-shape where something that is no optional is given as None.
     """
     left = dict(shapes)
     groups: list[Group] = []

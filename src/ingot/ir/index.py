@@ -21,12 +21,19 @@ class Var:
     """A loop variable (0 <= v < extent) or, with extent None, a symbol: an integer known at run time.
 
     least, limit: what a symbol is at least (1 for a dimension of an input) and at most; None where it may be any integer.
+    counts: a symbol that numbers the turns of a loop over kernels; it may have an extent like a loop variable.
     """
 
     name: str
     extent: Ix | None = None
     least: int | None = 1
     limit: int | None = None
+    counts: bool = False
+
+    @property
+    def is_symbol(self) -> bool:
+        """Whether a kernel gets it as an argument."""
+        return self.extent is None or self.counts
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -564,7 +571,7 @@ def evaluate(
         term = coefficient
         for factor in monomial:
             if isinstance(factor, Var):
-                term *= (values if loops is None or factor.extent is None else loops)[factor.name]
+                term *= (values if loops is None or factor.is_symbol else loops)[factor.name]
             elif factor.kind == "data":
                 assert data is not None
                 term *= data(factor.args[0])

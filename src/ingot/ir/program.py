@@ -17,7 +17,7 @@ The operations, from general to special; every one finishes an element with `fin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,8 +30,9 @@ from ingot.ir.nodes import Acc, Read, Stmt, Value, data_of, operands, statements
 class Tensor:
     """A value of the program.
 
-    kind: "input", "output", "const" or "temp". data: a constant's elements. region: (whole, origin) where the tensor is
-    a box inside another one, starting at origin: the two share storage.
+    kind: "input", "output", "const", "temp", or "state": written before a loop and again at the end of each turn. data: a
+    constant's elements. region: (whole, origin) where the tensor is a box inside another one, starting at origin: the two
+    share storage.
     """
 
     name: str
@@ -58,16 +59,29 @@ class Tensor:
 
 
 @dataclass(eq=False)
+class Loop:
+    """Repetition of the operations that have it in their guard, while `counter`, a symbol that is 0 before, is less than
+    `trips` and the one element of `condition` holds. None: no such limit. The counter is the number of turns afterwards."""
+
+    counter: Var
+    trips: Ix | None
+    condition: Tensor | None
+
+
+Guard = tuple["tuple[Tensor, bool] | Loop", ...]
+
+
+@dataclass(eq=False)
 class Operation:
-    """What all operations share. nodes: names of the ONNX nodes it came from. guard: run only if this bool tensor's
-    one element has this value. demand: where given, the output is one bool that must come out true; where it is false,
+    """What all operations share. nodes: names of the ONNX nodes it came from. guard: from outside in, the loops it is in
+    and bool tensors whose one element must have a value for it to run. demand: where given, the output is one bool that must come out true; where it is false,
     an index read at run time is out of range, and the run ends with this text as its error."""
 
     output: Tensor
     axes: tuple[Var, ...]
     finish: Value
     nodes: tuple[str, ...] = field(default=(), kw_only=True)
-    guard: tuple[tuple[Tensor, bool], ...] = field(default=(), kw_only=True)
+    guard: Guard = field(default=(), kw_only=True)
     demand: str = field(default="", kw_only=True)
 
     def values(self) -> dict[str, Value]:
@@ -90,8 +104,21 @@ class Operation:
         """Every tensor it reads, once, guards included."""
         found = dict.fromkeys(r.tensor for r in self.reads())
         found |= dict.fromkeys(self.tensors())
-        found |= dict.fromkeys(t for t, _ in self.guard)
+        found |= dict.fromkeys(self.flags())
         return list(found)
+
+    def flags(self) -> list[Tensor]:
+        """The tensors that say whether, and how often, it runs."""
+        conditions = [g.condition if isinstance(g, Loop) else g[0] for g in self.guard]
+        return [t for t in conditions if t is not None]
+
+    def loops(self) -> list[Guard]:
+        """The loops it is in, from outside in, each as the guard up to it."""
+        return [self.guard[: i + 1] for i, g in enumerate(self.guard) if isinstance(g, Loop)]
+
+    def tests(self) -> list[tuple[Tensor, bool]]:
+        """The guard inside all loops."""
+        return tests(self.guard[len(loops[-1]) if (loops := self.loops()) else 0 :])
 
     def transform(self, change: Callable[[Value], Value]) -> None:
         """Rewrite every expression."""
@@ -368,6 +395,37 @@ class Program:
             for tensor in operation.inputs():
                 table.setdefault(tensor, []).append(operation)
         return table
+
+
+def tests(guard: Guard) -> list[tuple[Tensor, bool]]:
+    """What is tested right before the last loop of a guard, or where there is none, in all of it."""
+    found: list[tuple[Tensor, bool]] = []
+    for i, g in enumerate(guard):
+        if not isinstance(g, Loop):
+            found.append(g)
+        elif i < len(guard) - 1:
+            found.clear()
+    return found
+
+
+def loop_locals(operations: Sequence[Operation]) -> dict[Loop, tuple[int, int, set[Tensor]]]:
+    """For each loop its first and its last operation, and the temporaries that only operations in it touch."""
+    places: dict[Tensor, list[int]] = {}
+    spans: dict[Loop, list[int]] = {}
+    for i, operation in enumerate(operations):
+        for root in {t.root()[0]: None for t in [*operation.writes(), *operation.inputs()]}:
+            places.setdefault(root, []).append(i)
+        for g in operation.guard:
+            if isinstance(g, Loop):
+                spans.setdefault(g, [i, i])[1] = i
+    return {
+        loop: (
+            first,
+            last,
+            {t for t, at in places.items() if t.kind == "temp" and first <= at[0] and at[-1] <= last},
+        )
+        for loop, (first, last) in spans.items()
+    }
 
 
 def identity(tensor: Tensor, axes: tuple[Var, ...]) -> Read:

@@ -78,7 +78,7 @@ def _check(operation: Operation, written: set[Tensor], symbols: set[Var]) -> Non
         _check_body(operation, operation.body, symbols | set(operation.tasks), {})
     for name, value in operation.values().items():
         allowed = bound if name == "finish" else bound | inner
-        loose = {v for v in value_variables(value) if v not in allowed and v.extent is not None}
+        loose = {v for v in value_variables(value) if v not in allowed and not v.is_symbol}
         if loose:
             raise _broken(f"{name} uses {', '.join(v.name for v in loose)}, which no loop defines", nodes)
         _check_value(value, operation)
@@ -89,7 +89,7 @@ def _check(operation: Operation, written: set[Tensor], symbols: set[Var]) -> Non
             - set(operation.taps)
             - {operation.channel}
         )
-        if any(v.extent is not None for v in free):
+        if not all(v.is_symbol for v in free):
             raise _broken("x_index uses a variable that no loop defines", nodes)
         if operation.weight.shape[-1] != operation.axes[operation.feature].extent.value:  # type: ignore[union-attr]
             raise _broken("the weight's features are not the output's", nodes)
@@ -190,7 +190,7 @@ class _Kernel:
         self.need(buffer.dtype == s.value.dtype, f"{s.buffer} is of {buffer.dtype}, not {s.value.dtype}")
 
     def index(self, e: Ix, variables: set[Var], local: dict[str, Local]) -> None:
-        loose = {v for v in e.variables() - variables if v.extent is not None}
+        loose = {v for v in e.variables() - variables if not v.is_symbol}
         self.need(not loose, f"an index uses {', '.join(v.name for v in loose)}, which is not defined here")
         for value in data_of(e):
             self.value(value, variables, local)

@@ -287,7 +287,7 @@ class Builder:
     def finish(self, name: str, task: Var, tasks: Ix, work: float, wave: Ix | None = None) -> Built:
         """The kernel of everything emitted."""
         (body,) = self._stack
-        symbols = sorted({v.name for v in _all_variables(body) | tasks.variables() if v.extent is None})
+        symbols = sorted({v.name for v in _all_variables(body) | tasks.variables() if v.is_symbol})
         kernel = Kernel(name, tuple(self.buffers), tuple(symbols), task, tasks, tuple(body), work, wave)
         return Built(kernel, self.arguments, self.candidates)
 

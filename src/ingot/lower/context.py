@@ -26,7 +26,18 @@ from ingot.ir.index import (
 )
 from ingot.ir.index import most as most_of
 from ingot.ir.nodes import COMPUTED, Acc, Cast, Const, Index, Op, Read, Select, Value, as_index
-from ingot.ir.program import Fill, Map, Measure, Operation, Program, Reduce, Routine, Tensor, identity
+from ingot.ir.program import (
+    Fill,
+    Guard,
+    Map,
+    Measure,
+    Operation,
+    Program,
+    Reduce,
+    Routine,
+    Tensor,
+    identity,
+)
 from ingot.lower.writer import Writer
 
 MAX_RANK = 16
@@ -153,7 +164,7 @@ class Context:
     program: Program
     lower_graph: Callable[[Any, Sequence[Anything]], list[Anything]]
     node: Node = field(init=False)
-    guards: tuple[tuple[Tensor, bool], ...] = ()
+    guards: Guard = ()
     values: dict[str, Anything] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     bounds: dict[Var, Ix | None] = field(default_factory=dict)
@@ -228,7 +239,11 @@ class Context:
                         value = Select(Op("eq", (Index(at), Index(ix(i))), "bool"), flat[i], value)  # type: ignore[assignment]
                     return cast(value, operand.dtype)
 
-                operand.tensor = self.map(operand.shape, operand.dtype, element).tensor
+                placed = self.map(operand.shape, operand.dtype, element).tensor
+                if self.guards:
+                    assert placed is not None
+                    return placed
+                operand.tensor = placed
         assert operand.tensor is not None
         return operand.tensor
 
@@ -371,6 +386,35 @@ class Context:
         origin = source if isinstance(source, Ix) else self.place(source)
         self.add(Measure(output, (), Acc("i64"), symbol, origin, position, most))
         return ix(symbol)
+
+    def counter(self, limit: Ix | None) -> Var:
+        """A symbol for the turns of a loop, 0 from here on; limit: how many turns there are at most."""
+        name = self.unique("turn")
+        while name in self.names:
+            name = self.unique("turn")
+        self.names.add(name)
+        symbol = Var(name, limit, 0, counts=True)
+        self.bounds[symbol] = None if limit is None else most_of(limit, self.bounds)
+        self.add(Measure(Tensor(name, "i64", ()), (), Acc("i64"), symbol, ix(0), 0, limit))
+        return symbol
+
+    def checkpoint(self) -> Callable[[], None]:
+        """Call the result to drop all that was lowered since."""
+        operations, requires = len(self.program.operations), len(self.program.requires)
+        tables: list[dict[Any, Any]] = [self.values, self.bounds, self._padded]
+        kept = [dict(table) for table in tables]
+        names, node, guards = set(self.names), self.node, self.guards
+
+        def restore() -> None:
+            del self.program.operations[operations:], self.program.requires[requires:]
+            for table, before in zip(tables, kept, strict=True):
+                table.clear()
+                table.update(before)
+            self.names.clear()
+            self.names.update(names)
+            self.node, self.guards = node, guards
+
+        return restore
 
     def integers(self, operand: Operand, what: str) -> np.ndarray:
         """The elements of a short operand as `Ix`, measured in the run where they are not known before."""

@@ -67,7 +67,7 @@ def insert(ctx: Context, node: Node) -> SequenceOperand:
     if where is not None:
         return SequenceOperand((*before[:where], new, *before[where:]), sequence.dtype)
     _check_alike(node, (*before, new))
-    found = _run_time_position(ctx, node, len(before), 2)
+    found = _run_time_position(ctx, node, len(before), 2, past=1)
     after = tuple(
         _chosen(
             ctx,
@@ -192,10 +192,10 @@ def _position(node: Node, i: int, count: int, past: int = 0) -> int | None:
     return where + count if where < 0 else where
 
 
-def _run_time_position(ctx: Context, node: Node, count: int, i: int = 1) -> Value:
-    """The position that input i names, counted from the front."""
+def _run_time_position(ctx: Context, node: Node, count: int, i: int = 1, past: int = 0) -> Value:
+    """The position that input i names among `count` (+ past) places, counted from the front."""
     operand = ctx.reshape(node.input(i), ())
-    ctx.check_indices(operand, [ix(count)])
+    ctx.check_indices(operand, [ix(count + past)], -count)
     value = cast(ctx.read(operand, ()), "i64")
     negative = Op("lt", (value, Const(0, "i64")), "bool")
     return Select(negative, Op("add", (value, Const(count, "i64")), "i64"), value)

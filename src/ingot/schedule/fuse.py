@@ -49,14 +49,23 @@ def eliminate_dead(program: Program) -> int:
     """Drop operations whose output nothing reads; what is measured stays, as sizes may depend on it."""
     live: set[Tensor] = {t.root()[0] for t in program.outputs}
     kept: list[Operation] = []
-    for operation in reversed(program.operations):
-        wanted = isinstance(operation, Measure) or operation.demand
-        if wanted or any(t.root()[0] in live for t in operation.writes()):
-            kept.append(operation)
-            live |= {t.root()[0] for t in operation.inputs()}
+    known = -1
+    while known < len(live):
+        known = len(live)
+        kept = []
+        for operation in reversed(program.operations):
+            wanted = isinstance(operation, Measure) or operation.demand
+            if wanted or any(t.root()[0] in live for t in operation.writes()):
+                kept.append(operation)
+                live |= {t.root()[0] for t in operation.inputs()}
     dropped = len(program.operations) - len(kept)
     program.operations = kept[::-1]
     return dropped
+
+
+def _is_state(tensor: Tensor) -> bool:
+    """Whether the turns of a loop hand it on: what it held before may be read until the copy at the end of the turn."""
+    return tensor.root()[0].kind == "state"
 
 
 def _is_movement(value: Value) -> bool:
@@ -100,9 +109,9 @@ def inline_maps(program: Program) -> int:
 
 def _can_inline(producer: Map, consumer: Operation) -> bool:
     tensor = producer.output
-    if any(t is tensor for t, _ in consumer.guard) or isinstance(
-        consumer, Recurrent | Routine | Fill | Measure
-    ):
+    if tensor in consumer.flags() or isinstance(consumer, Recurrent | Routine | Fill | Measure):
+        return False
+    if _is_state(consumer.output) or producer.loops() != consumer.loops():
         return False
     if producer.guard != consumer.guard[: len(producer.guard)]:
         return False
@@ -195,7 +204,7 @@ def fuse_epilogues(program: Program) -> int:
     outputs, count = set(program.outputs), 0
     gone: set[Operation] = set()
     for i, consumer in enumerate(program.operations):
-        if type(consumer) is not Map:
+        if type(consumer) is not Map or _is_state(consumer.output):
             continue
         best: tuple[Operation, dict[Var, Ix]] | None = None
         for tensor in consumer.inputs():
@@ -204,7 +213,7 @@ def fuse_epilogues(program: Program) -> int:
                 continue
             if not isinstance(producer, Dense | Reduce | Row | MatMul) or producer.guard != consumer.guard:
                 continue
-            if uses[tensor] != [consumer] or any(t is tensor for t, _ in consumer.guard):
+            if uses[tensor] != [consumer] or tensor in consumer.flags():
                 continue
             mapping = _matching_axes(producer, consumer)
             if mapping is not None and (best is None or position[producer] > position[best[0]]):
@@ -303,7 +312,11 @@ def _parts(
     if not isinstance(read, Read) or read.tensor.kind != "temp" or read.tensor.region is not None:
         return None
     whole, regions = read.tensor, makers.get(read.tensor, [])
-    if uses[whole] != [copy] or any(isinstance(r, Fill) or r.guard != copy.guard for r in regions):
+    if (
+        _is_state(copy.output)
+        or uses[whole] != [copy]
+        or any(isinstance(r, Fill) or r.guard != copy.guard for r in regions)
+    ):
         return None
     if any(r.output in uses for r in regions) or copy.output in makers:
         return None
@@ -351,7 +364,7 @@ def fuse_reshapes(program: Program) -> int:
     producers = {o.output: o for o in program.operations}
     gone: set[Operation] = set()
     for i, consumer in enumerate(program.operations):
-        if type(consumer) is not Map:
+        if type(consumer) is not Map or _is_state(consumer.output):
             continue
         for tensor in consumer.inputs():
             producer = producers.get(tensor)
@@ -371,7 +384,7 @@ def fuse_reshapes(program: Program) -> int:
 def _same_positions(producer: Dense, consumer: Map) -> dict[Var, Ix] | None:
     """The producer's axes by the consumer's, where the two shapes hold the same rows of features."""
     indices = _indices(consumer, producer.output)
-    if len(indices) != 1 or any(t is producer.output for t, _ in consumer.guard):
+    if len(indices) != 1 or producer.output in consumer.flags():
         return None
     if producer.x.region is not None or len(consumer.axes) < 2 or producer.batched is not None:
         return None
@@ -477,7 +490,7 @@ def place_copies(program: Program) -> int:
         whole, origin = target.root()
         if whole in updated and _readers(source, uses) != {operation}:
             continue
-        if not _writable_region(whole, origin, target.shape, producers.get(source, [])):
+        if _is_state(whole) or not _writable_region(whole, origin, target.shape, producers.get(source, [])):
             continue
         source.region = (target, tuple(ix(0) for _ in target.shape))
         gone.add(operation)

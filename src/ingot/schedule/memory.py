@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from ingot.ir.index import Ix, Monomial, evaluate, ix, maximum, most
 from ingot.ir.nodes import DTYPES, Read, walk
-from ingot.ir.program import Attention, Fill, Operation, Program, Recurrent, Routine, Row, Tensor
+from ingot.ir.program import (
+    Attention,
+    Fill,
+    Operation,
+    Program,
+    Recurrent,
+    Routine,
+    Row,
+    Tensor,
+    loop_locals,
+)
 from ingot.schedule.layout import Layout
 
 ALIGN = 64
@@ -64,23 +74,34 @@ def typical_values(program: Program) -> dict[str, int]:
 
 
 def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mapping[str, int]) -> list[_Life]:
-    """A life for each storage; operations that can work in place share one."""
+    """A life for each storage; operations that can work in place share one.
+
+    What a loop and something outside of it touch lives for the whole loop: turns come back to its start.
+    """
     bounds = program.bounds()
     spans: dict[Tensor, list[int]] = {}
     writers: dict[Tensor, int] = {}
     for i, operation in enumerate(program.operations):
         written = operation.writes()
         for root in {t.root()[0]: None for t in [*written, *operation.inputs()]}:
-            if root.kind == "temp":
+            if root.kind in ("temp", "state"):
                 spans.setdefault(root, [i, i])[1] = i
         for root in {t.root()[0]: None for t in written}:
             writers[root] = writers.get(root, 0) + 1
+    lasting: set[Tensor] = set()
+    for first, last, own in loop_locals(program.operations).values():
+        for tensor, span in spans.items():
+            if tensor not in own and span[0] <= last and first <= span[1]:
+                span[:] = [min(span[0], first), max(span[1], last)]
+                lasting.add(tensor)
     storage = {tensor: tensor for tensor in spans}
     for i, operation in enumerate(program.operations):
         output = operation.output
         if output in spans and output.region is None and writers[output] == 1:
             for tensor in operation.inputs():
                 source = tensor.root()[0]
+                if source in lasting or output in lasting:
+                    continue
                 if source in spans and spans[source][1] == i and works_in_place(operation, source, layouts):
                     storage[output] = storage[source]
                     break
@@ -109,7 +130,7 @@ def works_in_place(operation: Operation, source: Tensor, layouts: Mapping[Tensor
         return False
     if layouts[source].size(source.shape) != layouts[output].size(output.shape):
         return False
-    if any(t.root()[0] is source for t in [*operation.tensors(), *(t for t, _ in operation.guard)]):
+    if any(t.root()[0] is source for t in [*operation.tensors(), *operation.flags()]):
         return False
     here = layouts[output].offset([ix(a) for a in operation.axes], output.shape)
     for name, value in operation.values().items():
