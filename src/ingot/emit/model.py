@@ -252,19 +252,24 @@ def _stop_unequal(nodes: Sequence[str]) -> str:
 
 
 class _Requires:
-    """The sizes that have to be equal, each pair told once, when the symbols in it are known."""
+    """The sizes that have to be equal, each pair told when the symbols in it are known: wherever the last of them is
+    measured, as each branch of an If may measure it."""
 
     def __init__(self, program: Program) -> None:
         self.left = list(program.requires)
         self.counters = {g.counter for o in program.operations for g in o.guard if isinstance(g, Loop)}
         self.unknown = set(program.bounds())
+        self.told: dict[Var | None, list[tuple[Ix, Ix]]] = {}
 
     def known(self, symbol: Var | None = None) -> list[tuple[Ix, Ix]]:
         """The pairs that can be compared as soon as `symbol` is known too."""
+        if symbol in self.told:
+            return self.told[symbol]
         if symbol is not None:
             self.unknown.discard(symbol)
         ready = [p for p in self.left if self.unknown.isdisjoint(p[0].variables() | p[1].variables())]
         self.left = [p for p in self.left if p not in ready]
+        self.told[symbol] = ready
         return ready
 
 
