@@ -64,6 +64,7 @@ from ingot.graph.rules import (
     sink_transposes,
     split_heads,
     split_max_pool,
+    unroll_loop,
 )
 from ingot.graph.trace import applying
 
@@ -131,6 +132,7 @@ OPTIMIZE: dict[str, Rule] = {name: rule for name, rule in COMPILE.items() if nam
     "sink_transposes": sink_transposes.apply,
     "fuse_lstm_cell": fuse_lstm_cell.apply,
     "merge_gather_unsqueeze": merge_gather_unsqueeze.apply,
+    "unroll_loop": unroll_loop.apply,
 }
 """What `ingot optimize` applies, in order: fewer and larger operators of standard ONNX."""
 
