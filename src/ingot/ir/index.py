@@ -80,6 +80,10 @@ def _rank(factor: Var | Atom) -> str:
     return factor.name if isinstance(factor, Var) else repr(factor)
 
 
+class UnknownSizeError(ValueError):
+    """An integer is needed where there is an expression of symbols."""
+
+
 class Ix:
     """A polynomial: terms maps monomials (sorted factors) to coefficients, sorted, none zero."""
 
@@ -103,9 +107,9 @@ class Ix:
 
     @property
     def value(self) -> int:
-        """The integer this is. Raises ValueError if it is not a constant."""
+        """The integer this is. Raises UnknownSizeError if it is not a constant."""
         if not self.is_const:
-            raise ValueError(f"{self} is not a constant")
+            raise UnknownSizeError(f"{self} is not a constant")
         return self.terms[0][1] if self.terms else 0
 
     def __add__(self, other: IxLike) -> Ix:

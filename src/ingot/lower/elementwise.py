@@ -278,11 +278,13 @@ def clip_node(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
 
     def bound(i: int, attribute: str, like: Value) -> Value | None:
-        if node.opset < 11:
-            largest = float(np.finfo(np.float32).max)
-            return const(node.get(attribute, -largest if attribute == "min" else largest), like)
         operand = node.optional(i)
-        return None if operand is None else ctx.read(operand, [0] * operand.rank)
+        if operand is not None:
+            return ctx.read(operand, [0] * operand.rank)
+        if like.dtype not in FLOATS:
+            return None
+        largest = float(np.finfo(np.float32 if node.opset < 11 else DTYPES[like.dtype]).max)
+        return const(node.get(attribute, -largest if attribute == "min" else largest), like)
 
     def value(axes: tuple) -> Value:  # type: ignore[type-arg]
         v = ctx.read(x, axes)

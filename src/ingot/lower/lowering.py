@@ -13,7 +13,7 @@ from typing import Any
 import onnx_ir as onnxir
 
 from ingot.errors import IngotError
-from ingot.ir.index import Ix, Var, ix, most, symbol
+from ingot.ir.index import Ix, UnknownSizeError, Var, ix, most, symbol
 from ingot.ir.nodes import COMPUTED
 from ingot.ir.program import Group, Map, Program, Tensor, identity
 from ingot.lower import shapes
@@ -236,6 +236,14 @@ class _Lowering:
             if self.gaps is None:
                 raise
             self.fail(Gap(label, node.op_type, domain, error.cause, error.remedy), outputs)
+            return
+        except UnknownSizeError as error:
+            refusal = ctx.node.unsupported(
+                f"a size that is known only at run time ({error})", "give the input shapes with --shape"
+            )
+            if self.gaps is None:
+                raise refusal from error
+            self.fail(Gap(label, node.op_type, domain, refusal.cause, refusal.remedy), outputs)
             return
         except (KeyError, IndexError, ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
             gap = Gap(

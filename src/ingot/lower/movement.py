@@ -369,7 +369,9 @@ def tile(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
     repeats = integers(ctx, node, 1, "repeats") or []
     shape = [ctx.size(d * r, None, 0, i) for i, (d, r) in enumerate(zip(x.shape, repeats, strict=True))]
-    return ctx.view(x, shape, lambda *axes: [a % d for a, d in zip(axes, x.shape, strict=True)])
+    return ctx.view(
+        x, shape, lambda *axes: [ix(0) if d == ix(0) else a % d for a, d in zip(axes, x.shape, strict=True)]
+    )
 
 
 @lowers("Pad")

@@ -95,9 +95,7 @@ def reduce_node(ctx: Context, node: Node) -> Operand:
         count = x.rank - node.input(1).shape[0].value
         return total if keep else ctx.reshape(total, kept_sizes(ctx, x, flags, count))
     if not axes:
-        if node.get("noop_with_empty_axes", 0):
-            return x
-        axes = list(range(x.rank))
+        axes = [] if node.get("noop_with_empty_axes", 0) else list(range(x.rank))
     return _reduced(ctx, node, x, axes, keep)
 
 
@@ -113,7 +111,10 @@ def _split_by(ctx: Context, x: Operand, flags: Sequence[Value], declared: bool) 
 
 
 def _reduced(ctx: Context, node: Node, x: Operand, axes: Sequence[int], keep: bool) -> Operand:
+    """Without axes, what an operator does before and after it sums."""
     kind = node.operator
+    if not axes and (kind in _PLAIN or kind in ("ReduceMean", "ReduceLogSumExp")):
+        return x
     if kind in _PLAIN:
         return reduce(ctx, x, axes, keep, _PLAIN[kind])
     if kind == "ReduceMean":
@@ -133,8 +134,14 @@ def _reduced(ctx: Context, node: Node, x: Operand, axes: Sequence[int], keep: bo
         "ReduceL1": lambda v: op("abs", v),
         "ReduceLogSum": lambda v: v,
     }[kind]
-    after = {"ReduceL2": "sqrt", "ReduceLogSum": "log"}.get(kind)
-    return reduce(ctx, x, axes, keep, "add", before, lambda v: op(after, v) if after else v)
+    last = {"ReduceL2": "sqrt", "ReduceLogSum": "log"}.get(kind)
+
+    def after(v: Value) -> Value:
+        return op(last, v) if last else v
+
+    if not axes:
+        return ctx.map(x.shape, x.dtype, lambda i: after(before(ctx.read(x, i))))
+    return reduce(ctx, x, axes, keep, "add", before, after)
 
 
 def _finite(x: Value) -> Value:

@@ -141,7 +141,12 @@ def _unsqueeze(node: Node, arrays: list[np.ndarray]) -> np.ndarray | None:
 
 def _reshape(node: Node, arrays: list[np.ndarray]) -> np.ndarray | None:
     shape = _integers(node, 1, "shape") or []
-    return arrays[0].reshape([d.value for d in shape]) if all(d.is_const for d in shape) else None
+    if not all(d.is_const for d in shape):
+        return None
+    kept = not node.get("allowzero", 0)
+    return arrays[0].reshape(
+        [arrays[0].shape[i] if kept and d.value == 0 else d.value for i, d in enumerate(shape)]
+    )
 
 
 def _reduce(function: Callable[[Ix, Ix], Ix]) -> Callable[[Node, list[np.ndarray]], np.ndarray | None]:
