@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 NAMES ?=
 OPTIONS ?=
 
-.PHONY: setup demo test test-all lint bench clean
+.PHONY: setup demo test test-all lint bench fuzz clean
 
 setup: .venv/setup.stamp
 
@@ -27,6 +27,9 @@ lint: setup
 
 bench: .venv/bench.stamp
 	$(BIN)/python bench/bench.py $(if $(NAMES),--models $(NAMES)) $(OPTIONS)
+
+fuzz: setup
+	nice $(BIN)/python tests/fuzz/fuzz.py $(OPTIONS)
 
 clean:
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -153,21 +153,31 @@ class Group:
                 getattr(joined.graph, part).extend(getattr(graph, part))
         return joined
 
-    def run(self, target: str) -> dict[str, list[list[Array]]]:
-        """The outputs of every run of every case, by the case's name. Each run comes after others have used the arena."""
-        session = ingot.load(ingot.compile(self.model(), target=target, name=self.name))
+    def runs(self) -> list[Feed]:
+        """The inputs of every run; the first, which is one of the others, leaves the arena used."""
         count = max(len(c.feeds) for c in self.cases)
-        results: dict[str, list[list[Array]]] = {c.name: [] for c in self.cases}
-        for number in (count - 1, *range(count)):
-            feeds = {}
+        return [
+            {
+                f"{one.name}.{key}": array
+                for one in self.cases
+                for key, array in one.feeds[min(number, len(one.feeds) - 1)].items()
+            }
+            for number in (count - 1, *range(count))
+        ]
+
+    def split(self, results: Sequence[Sequence[Array]]) -> dict[str, list[list[Array]]]:
+        """The outputs of every run of every case, by the case's name, from those of `runs`."""
+        made: dict[str, list[list[Array]]] = {one.name: [] for one in self.cases}
+        for outputs in results[1:]:
+            left = iter(outputs)
             for one in self.cases:
-                feed = one.feeds[min(number, len(one.feeds) - 1)]
-                feeds |= {f"{one.name}.{key}": array for key, array in feed.items()}
-            outputs = iter(session.run(None, feeds))
-            for one in self.cases:
-                got = [next(outputs) for _ in one.model.graph.output]
-                results[one.name].append(got)
-        return {c.name: results[c.name][1 : 1 + len(c.feeds)] for c in self.cases}
+                made[one.name].append([next(left) for _ in one.model.graph.output])
+        return {one.name: made[one.name][: len(one.feeds)] for one in self.cases}
+
+    def run(self, target: str) -> dict[str, list[list[Array]]]:
+        """The outputs of every run of every case, by the case's name."""
+        session = ingot.load(ingot.compile(self.model(), target=target, name=self.name))
+        return self.split([session.run(None, feed) for feed in self.runs()])
 
 
 def _prefix(graph: onnx.GraphProto, prefix: str) -> None:

@@ -346,6 +346,17 @@ CHAINS = [
          sizes=({"s": 1, "p": 5, "task": 1, "i1": 5}, {"s": 3, "p": 17, "task": 3, "i1": 1})),
 ]  # fmt: skip
 
+EDGES = [
+    case("clip_open_bounds_are_finite", "float[5] x", "y = Clip(x)", level=EXACT, oracle="onnxruntime",
+         feed={"x": np.array([-np.inf, np.inf, np.nan, 1, -2], np.float32)}),
+    case("clip_open_bound_of_integers", "int64[3] x", "y = Clip(x, low)", "int64[] y", level=EXACT,
+         constants={"low": np.int64(0)}, feed={"x": np.array([2**63 - 1, -(2**63), 3])}),
+    case("cast_keeps_the_low_bits", "int64[3] x", "a = Add(x, wide)  b = Cast<to=6>(wide)  c = Cast<to=7>(b)  y = Add(a, c)", "int64[] y",
+         level=EXACT, constants={"wide": np.array([4588240302641231721])}),
+    case("arithmetic_of_shapes_wraps", "int64[1] x", "m = Mul(wide, wide)  y = Add(m, x)", "int64[] y", level=EXACT,
+         constants={"wide": np.array([2**62 - 3])}),
+]  # fmt: skip
+
 CASES = [
-    *UNARY, *RELU_WIDTHS, *DTYPES, *BROADCAST, *BINARY, *POW, *VARIADIC, *CLIP, *CAST, *WHERE, *CHAINS,
+    *EDGES, *UNARY, *RELU_WIDTHS, *DTYPES, *BROADCAST, *BINARY, *POW, *VARIADIC, *CLIP, *CAST, *WHERE, *CHAINS,
 ]  # fmt: skip

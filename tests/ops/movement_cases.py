@@ -370,6 +370,13 @@ MADE = [
 ]  # fmt: skip
 
 
+EDGES = [
+    exact("tile_of_nothing", "float[1,4,0] x", "y = Tile(x, r)", constants={"r": np.array([2, 1, 3])}),
+    exact("reshape_of_a_constant_without_elements", "bool[1] x", "r = Reshape(c, z)  y = And(r, x)", "bool[] y",
+          constants={"c": np.zeros((4, 3, 0), bool), "z": np.zeros(3, np.int64)}),
+]  # fmt: skip
+
+
 CASES = [
-    *FORWARD, *RESHAPE, *SQUEEZE, *TRANSPOSE, *CONCAT, *SPLIT, *SLICE, *EXPAND, *PAD, *GATHER, *BLOCKS, *TRIANGLE, *MADE,
+    *EDGES, *FORWARD, *RESHAPE, *SQUEEZE, *TRANSPOSE, *CONCAT, *SPLIT, *SLICE, *EXPAND, *PAD, *GATHER, *BLOCKS, *TRIANGLE, *MADE,
 ]  # fmt: skip

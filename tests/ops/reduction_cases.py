@@ -424,4 +424,10 @@ CUMSUM = [
          constants={"a": np.int64(1)}, level=EXACT),
 ]  # fmt: skip
 
-CASES = [*SUMS, *OTHERS, *ARGS, *POOLS, *BATCH_NORM, *SOFTMAX, *NORMS, *CUMSUM]
+NOTHING_REDUCED = [
+    case(f"{operator.lower()}_of_no_axes", "float[3,5] x", f"q = Abs(x)  y = {operator}<noop_with_empty_axes=1>(q)", opset=18,
+         oracle="onnxruntime")
+    for operator in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp")
+]  # fmt: skip
+
+CASES = [*NOTHING_REDUCED, *SUMS, *OTHERS, *ARGS, *POOLS, *BATCH_NORM, *SOFTMAX, *NORMS, *CUMSUM]

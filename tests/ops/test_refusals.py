@@ -78,6 +78,7 @@ UNSUPPORTED = [
     bad("labels_of_strings", "labels that are no integers", "float[2,3] x",
         'y, z = ai.onnx.ml.LinearClassifier<coefficients=[1.0,2.0,3.0],classlabels_strings=["a","b"]>(x)', "int64[] y, float[] z",
         domains={"ai.onnx.ml": 1}),
+    bad("gather_nd_depth", "a size that is known only at run time", "float[3,3] x, int64[2,n] i", "y = GatherND(x, i)", sizes=({"n": 2},)),
     bad("axis_outside", "axis 2 is outside a tensor of rank 2", "float[2,3] x", "y = Softmax<axis=2>(x)"),
 ]  # fmt: skip
 

@@ -25,7 +25,7 @@ from ingot.ir.index import (
     var,
 )
 from ingot.ir.index import most as most_of
-from ingot.ir.nodes import COMPUTED, Acc, Cast, Const, Index, Op, Read, Select, Value, as_index
+from ingot.ir.nodes import COMPUTED, DTYPES, Acc, Cast, Const, Index, Op, Read, Select, Value, as_index
 from ingot.ir.program import (
     Fill,
     Guard,
@@ -552,6 +552,14 @@ class Context:
         self.program.requires.append((a, b))
 
 
+def wrapped(number: int, dtype: str) -> int:
+    """What an integer is in an integer dtype, which keeps its low bits."""
+    kind = DTYPES[dtype]
+    bits = 8 * kind.itemsize
+    low = -(1 << (bits - 1)) if kind.kind == "i" else 0
+    return (number - low) % (1 << bits) + low
+
+
 def cast(value: Value, dtype: str) -> Value:
     """The value converted, ONNX-wise: to bool is "not zero", from double to half goes by float."""
     if value.dtype == dtype:
@@ -560,7 +568,10 @@ def cast(value: Value, dtype: str) -> Value:
         number = value.value
         if dtype == "bool":
             return Const(bool(number), dtype)
-        return Const(float(number) if dtype in ("f16", "f32", "f64") else int(number), dtype)
+        if DTYPES[dtype].kind not in "iu":
+            return Const(float(number), dtype)
+        if math.isfinite(number):
+            return Const(wrapped(int(number), dtype), dtype)
     if dtype == "bool":
         return Op("ne", (value, Const(0, value.dtype)), "bool")
     if value.dtype == "f64" and dtype == "f16":

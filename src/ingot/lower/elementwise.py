@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ingot.ir.nodes import COMPUTED, Const, Op, Select, Value
+from ingot.ir.nodes import COMPUTED, DTYPES, Const, Op, Select, Value
 from ingot.ir.ops import OPS
 from ingot.lower.context import Context, Node, Operand, cast
 from ingot.lower.registry import lowers

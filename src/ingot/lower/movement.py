@@ -15,6 +15,7 @@ from ingot.lower.context import (
     Operand,
     cast,
     wrap_index,
+    wrapped,
 )
 from ingot.lower.elementwise import FLOATS, dtype_name
 from ingot.lower.registry import lowers
@@ -586,9 +587,8 @@ def size(ctx: Context, node: Node) -> Operand:
 def known(ctx: Context, values: np.ndarray, dtype: str = "i64") -> Operand:
     """An operand of integers known up to symbols."""
     if all(v.is_const for v in values.reshape(-1)):
-        return ctx.constant(
-            np.array([v.value for v in values.reshape(-1)], DTYPES[dtype]).reshape(values.shape)
-        )
+        numbers = [bool(v.value) if dtype == "bool" else wrapped(v.value, dtype) for v in values.reshape(-1)]
+        return ctx.constant(np.array(numbers, DTYPES[dtype]).reshape(values.shape))
     return Operand(ctx.unique("k"), dtype, tuple(ix(d) for d in values.shape), known=values)
 
 
