@@ -315,7 +315,7 @@ def _window_of(start: Value, end: Value, step: Value, dim: Ix) -> tuple[Value, V
 
     def clamped(at: Value, low: Value, high: Value) -> Value:
         at = Select(Op("lt", (at, zero), "bool"), op("add", at, size), at)
-        return op("max", op("min", at, high), low)
+        return op("min", op("max", at, low), high)
 
     forward = Op("gt", (step, zero), "bool")
     low = Select(forward, zero, Const(-1, "i64"))
@@ -337,8 +337,8 @@ def _clamp(at: Ix, dim: Ix, low: Ix, high: Ix) -> Ix:
         if value < 0:
             at = at + dim
             if not dim.is_const:
-                return maximum(at, low)
-    return maximum(minimum(at, high), low)
+                return maximum(at, low) if high == dim else minimum(maximum(at, low), high)
+    return minimum(maximum(at, low), high)
 
 
 @lowers("Expand")

@@ -112,12 +112,19 @@ def _slice(node: Node, arrays: list[np.ndarray]) -> np.ndarray | None:
     if axes is None and node.optional(3) is not None:
         return None
     axes = axes or list(range(len(starts or [])))
-    cut = [slice(None)] * arrays[0].ndim
+    result = arrays[0]
     for axis, a, b, s in zip(axes, starts or [], ends or [], steps, strict=True):
         if not (a.is_const and b.is_const and s.is_const):
             return None
-        cut[axis] = slice(a.value, None if s.value < 0 and b.value < -(2**31) else b.value, s.value)
-    return arrays[0][tuple(cut)]
+        result = np.take(result, _positions(result.shape[axis], a.value, b.value, s.value), axis)
+    return result
+
+
+def _positions(dim: int, start: int, end: int, step: int) -> list[int]:
+    """Which elements of a dimension a Slice takes."""
+    low, high = (0, dim) if step > 0 else (-1, dim - 1)
+    start, end = (at + dim if at < 0 else at for at in (start, end))
+    return list(range(min(max(start, 0), high), min(max(end, low), high), step))
 
 
 def _concat(node: Node, arrays: list[np.ndarray]) -> np.ndarray:
