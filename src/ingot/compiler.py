@@ -225,9 +225,31 @@ def check(
 ) -> lowering.CheckReport:
     """Everything in a model that cannot be compiled, at once. Raises IngotError only where it cannot be read."""
     resolve(target)
-    graph = load_model(model)
-    optimize(graph, keep=REGISTRY)
-    return lowering.check(graph)
+    with _bounded("check"):
+        graph = load_model(model)
+        optimize(graph, keep=REGISTRY)
+        return lowering.check(graph)
+
+
+@contextmanager
+def _bounded(stage: str) -> Iterator[None]:
+    """What a model asks for beyond this machine ends in an IngotError."""
+    try:
+        yield
+    except MemoryError as error:
+        raise IngotError(
+            "memory-exhausted",
+            f"there is not enough memory for the stage: {error or 'no more is given'}",
+            where=stage,
+            remedy="use smaller shapes, or free memory",
+        ) from error
+    except RecursionError as error:
+        raise IngotError(
+            "model-too-large",
+            "it is nested too deeply",
+            where=stage,
+            remedy="export the model again, in fewer steps inside each other",
+        ) from error
 
 
 @dataclass
@@ -244,7 +266,8 @@ class _Stages:
         self.current = stage
         self.tell(0, 1)
         start = time.perf_counter()
-        yield
+        with _bounded(stage):
+            yield
         self.seconds[stage] = time.perf_counter() - start
         self.tell(1, 1)
         self.trace.say(1, f"{stage}: {self.seconds[stage]:.3f} s")

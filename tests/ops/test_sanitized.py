@@ -129,7 +129,12 @@ def node_groups() -> list[Group]:
         plain = all(
             isinstance(x, np.ndarray | np.generic) and np.asarray(x).dtype.kind in "fiub" for x in arrays
         )
-        if model.functions or len(model.opset_import) > 1 or not plain or not _compiles(model):
+        if (
+            model.functions
+            or [o.domain for o in model.opset_import] != [""]
+            or not plain
+            or not _compiles(model)
+        ):
             continue
         feeds = tuple(
             dict(zip((v.name for v in model.graph.input), map(np.asarray, a), strict=False)) for a, _ in sets

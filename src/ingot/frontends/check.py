@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from ingot.frontends.wire import SELF
 
 MAX_ELEMENTS = 2**33
 """Most elements that one tensor, or all inputs and outputs together, may declare."""
+
+MAX_NODES = 200_000
+"""Of a model whose functions are put in place of their calls."""
 
 _DATA_FIELDS = {
     ir.DataType.FLOAT: "float_data",
@@ -48,7 +52,7 @@ def check_model(model: ModelProto, *, roots: Sequence[Path], file_bytes: int = 0
         raise _invalid("two functions have the same name", "model")
     for function in model.functions:
         _check_function(function, functions)
-    _check_function_calls(model.functions)
+    _check_function_calls(model.functions, model.graph.node)
     ordered = _check_graph(model.graph, {}, opsets, functions)
     _check_interface(model.graph)
     for tensor, where in _tensors(model):
@@ -120,28 +124,40 @@ def _check_function(function: FunctionProto, functions: Collection[tuple[str, st
     _check_outputs(function.output, defined, where)
 
 
-def _check_function_calls(functions: Sequence[FunctionProto]) -> None:
-    """Functions must not call themselves, directly or through others."""
-    calls = {
-        (f.domain, f.name, f.overload): {(n.domain, n.op_type, n.overload) for n in _all_nodes(f.node)}
-        for f in functions
-    }
-    done: set[tuple[str, str, str]] = set()
+def _check_function_calls(functions: Sequence[FunctionProto], nodes: Iterable[NodeProto]) -> None:
+    """Functions must not call themselves, directly or through others, and their bodies in place of calls stay bounded."""
+    bodies = {(f.domain, f.name, f.overload): _callees(f.node) for f in functions}
+    calls = {key: body.keys() & bodies.keys() for key, body in bodies.items()}
+    done: dict[tuple[str, str, str], int] = {}
     while True:
-        ready = {
-            key for key, callees in calls.items() if key not in done and not (callees & calls.keys()) - done
-        }
+        ready = [key for key, callees in calls.items() if key not in done and callees <= done.keys()]
         if not ready:
             break
-        done |= ready
+        done |= {key: _expanded(bodies[key], done) for key in ready}
+    if len(done) == len(calls) and _expanded(_callees(nodes), done) > MAX_NODES:
+        raise IngotError(
+            "model-too-large",
+            f"with its functions in place of their calls the model has more than {MAX_NODES:,} nodes",
+            where="functions",
+            remedy="export the model with fewer calls inside each other",
+        )
     if len(done) < len(calls):
-        names = ", ".join(sorted(name for _, name, _ in calls.keys() - done))
+        names = ", ".join(sorted(name for _, name, _ in calls.keys() - done.keys()))
         raise IngotError(
             "model-cyclic",
             f"functions call themselves: {names}",
             where="functions",
             remedy="export the model without recursive functions",
         )
+
+
+def _callees(nodes: Iterable[NodeProto]) -> Counter[tuple[str, str, str]]:
+    """How often each operator is used, in subgraphs too."""
+    return Counter((n.domain, n.op_type, n.overload) for n in _all_nodes(nodes))
+
+
+def _expanded(body: Mapping[tuple[str, str, str], int], sizes: Mapping[tuple[str, str, str], int]) -> int:
+    return sum(count * sizes.get(key, 1) for key, count in body.items())
 
 
 def _all_nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:

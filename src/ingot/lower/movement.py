@@ -602,12 +602,21 @@ def constant_of_shape(ctx: Context, node: Node) -> Operand:
     return ctx.map(shape, fill.dtype, lambda axes: ctx.read(fill, [0]))
 
 
+MAX_RANGE = 2**24
+"""Elements of a range that becomes a constant."""
+
+
+def _count(start: float, stop: float, step: float) -> float:
+    """Of a range, about."""
+    return (stop - start) / step if step else float("inf")
+
+
 @lowers("Range")
 def range_(ctx: Context, node: Node) -> Operand:
     bounds = [node.input(i) for i in range(3)]
     start = bounds[0]
     data = [x.data.reshape(-1)[0] for x in bounds if x.data is not None]
-    if len(data) == 3:
+    if len(data) == 3 and _count(*map(float, data)) <= MAX_RANGE:
         return ctx.constant(np.arange(*data, dtype=DTYPES[start.dtype]))
     known_bounds = [x.known.reshape(-1)[0] for x in bounds if x.known is not None]
     if len(known_bounds) < 3 or not known_bounds[2].is_const or any(map(ctx.is_loose, known_bounds)):

@@ -218,14 +218,19 @@ def _position(a: _Axis, transform: str, at: Value) -> Value:
     return _op("add", inside, _op("mul", start, last)) if a.roi else inside
 
 
+MAX_TABLE = 2**20
+"""Elements of a table that is made when the model is compiled."""
+
+
 def _table(
     ctx: Context, shape: Sequence[IxLike], dtype: str, element: Callable[[tuple[Var, ...]], Value]
 ) -> Operand:
-    """A tensor of what follows from its indices: a constant where nothing else matters."""
+    """A tensor of what follows from its indices: a constant where nothing else matters and it is short."""
     axes = tuple(var(ctx.unique("i"), d) for d in shape)
     value = cast(element(axes), dtype)
     dims = [ix(d) for d in shape]
-    if all(d.is_const for d in dims) and not _needs_a_run(value):
+    known = all(d.is_const for d in dims) and math.prod(d.value for d in dims) <= MAX_TABLE
+    if known and not _needs_a_run(value):
         return ctx.constant(_evaluated(value, axes, [d.value for d in dims]).astype(DTYPES[dtype]))
     return ctx.map(shape, dtype, lambda out: cast(element(out), dtype))
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ingot.ir.index import Ix, Var, ix, nonnegative, product, substitute, var, weighted_sum
-from ingot.ir.nodes import Acc, Const, Index, Op, Read, Select, Value, data_of, reindex, rewrite, walk
+from ingot.ir.nodes import Acc, Cast, Const, Index, Op, Read, Select, Value, data_of, reindex, rewrite, walk
 from ingot.ir.ops import OPS
 from ingot.ir.program import (
     Attention,
@@ -28,6 +28,9 @@ from ingot.ir.program import (
     Tensor,
 )
 
+MAX_NODES, MAX_DEPTH = 4096, 100
+"""Of an expression that fusion makes. What is larger stays in several operations: code and time would grow with the tree,
+which a value that is used twice in each of many steps doubles as often."""
 BLOCK = 16
 """Channels that stay together in every layout; index expressions must be affine inside such a run."""
 
@@ -128,9 +131,40 @@ def _can_inline(producer: Map, consumer: Operation) -> bool:
         return False
     if movement:
         return True
-    if len(_indices(consumer, tensor)) != 1:
+    if len(_indices(consumer, tensor)) != 1 or not _small(consumer, producer):
         return False
     return nonnegative(product(tensor.shape) - _domain(consumer))
+
+
+def _small(consumer: Operation, producer: Operation) -> bool:
+    """Whether the consumer's expressions stay small with the producer's in place of its reads, each time they are used."""
+    inner = _tree(producer.finish, {}, producer.output, (1, 1))
+    whole = [_tree(value, {}, producer.output, inner) for value in consumer.values().values()]
+    return all(size <= MAX_NODES and depth <= MAX_DEPTH for size, depth in whole)
+
+
+def _tree(
+    value: Value, known: dict[int, tuple[int, int]], tensor: Tensor, inner: tuple[int, int]
+) -> tuple[int, int]:
+    """The number of nodes of an expression, shared ones counted each time, and its depth, where a read of the tensor
+    counts for `inner`."""
+    if id(value) not in known:
+        if isinstance(value, Read) and value.tensor is tensor:
+            return inner
+        parts: tuple[Value, ...] = ()
+        if isinstance(value, Op):
+            parts = value.args
+        elif isinstance(value, Select):
+            parts = value.cond, value.then, value.otherwise
+        elif isinstance(value, Cast):
+            parts = (value.value,)
+        elif isinstance(value, Read):
+            parts = tuple(v for i in value.index for v in data_of(i))
+        elif isinstance(value, Index):
+            parts = tuple(data_of(value.index))
+        sizes = [_tree(part, known, tensor, inner) for part in parts]
+        known[id(value)] = 1 + sum(s for s, _ in sizes), 1 + max((d for _, d in sizes), default=0)
+    return known[id(value)]
 
 
 def _indices(operation: Operation, tensor: Tensor) -> set[tuple[Ix, ...]]:
@@ -216,6 +250,8 @@ def fuse_epilogues(program: Program) -> int:
             if uses[tensor] != [consumer] or tensor in consumer.flags():
                 continue
             mapping = _matching_axes(producer, consumer)
+            if mapping is not None and not _small(consumer, producer):
+                continue
             if mapping is not None and (best is None or position[producer] > position[best[0]]):
                 best = producer, mapping
         if best is None:

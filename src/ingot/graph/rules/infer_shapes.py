@@ -70,12 +70,44 @@ def _refuse_huge(model: ir.Model) -> None:
             )
 
 
+MAX_PROPAGATED = 2**20
+"""Elements of one value that ONNX's inference may compute."""
+
+
+def _propagates_much(model: ir.Model) -> bool:
+    """Whether inference by value could compute more than MAX_PROPAGATED elements of a value, which it keeps one by one."""
+    lengths: dict[ir.Value | None, int] = {}
+
+    def length(value: ir.Value | None) -> int:
+        if value not in lengths:
+            shape = None if value is None else value.shape
+            known = shape is not None and len(shape) == 1 and isinstance(shape[0], int)
+            lengths[value] = int(shape[0]) if known else 1  # type: ignore[index, arg-type]
+        return lengths[value]
+
+    for node in edit.nodes(model):
+        sizes = [length(value) for value in node.inputs]
+        size = sum(sizes) if node.op_type == "Concat" else max(sizes, default=1)
+        data = [None if v is None or v.const_value is None else v.const_value for v in node.inputs]
+        at = _FILLERS.get(node.op_type)
+        shape = data[at] if at is not None and len(data) > at else None
+        if shape is not None and shape.size <= 64:
+            size = math.prod(int(d) for d in shape.numpy().reshape(-1))
+        if node.op_type == "Range" and len(data) == 3 and all(d is not None for d in data):
+            start, stop, step = (float(d.numpy().reshape(-1)[0]) for d in data if d is not None)
+            size = int(min(abs((stop - start) / step), 2**62)) if step and math.isfinite(stop - start) else 0
+        if size > MAX_PROPAGATED:
+            return True
+        lengths.update(dict.fromkeys(node.outputs, size))
+    return False
+
+
 def _infer(model: ir.Model) -> None:
     _refuse_huge(model)
     logger = logging.getLogger("onnx_ir.passes.common.shape_inference")
     was, logger.disabled = logger.disabled, True
     try:
-        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=not _propagates_much(model))(model)
     finally:
         logger.disabled = was
 
