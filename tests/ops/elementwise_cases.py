@@ -347,8 +347,6 @@ CHAINS = [
 ]  # fmt: skip
 
 EDGES = [
-    case("clip_open_bounds_are_finite", "float[5] x", "y = Clip(x)", level=EXACT, oracle="onnxruntime",
-         feed={"x": np.array([-np.inf, np.inf, np.nan, 1, -2], np.float32)}),
     case("clip_open_bound_of_integers", "int64[3] x", "y = Clip(x, low)", "int64[] y", level=EXACT,
          constants={"low": np.int64(0)}, feed={"x": np.array([2**63 - 1, -(2**63), 3])}),
     case("cast_keeps_the_low_bits", "int64[3] x", "a = Add(x, wide)  b = Cast<to=6>(wide)  c = Cast<to=7>(b)  y = Add(a, c)", "int64[] y",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ingot.ir.nodes import COMPUTED, DTYPES, Const, Op, Select, Value
+from ingot.ir.nodes import COMPUTED, Const, Op, Select, Value
 from ingot.ir.ops import OPS
 from ingot.lower.context import Context, Node, Operand, cast
 from ingot.lower.registry import lowers
@@ -278,13 +278,11 @@ def clip_node(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
 
     def bound(i: int, attribute: str, like: Value) -> Value | None:
+        if node.opset < 11:
+            largest = float(np.finfo(np.float32).max)
+            return const(node.get(attribute, -largest if attribute == "min" else largest), like)
         operand = node.optional(i)
-        if operand is not None:
-            return ctx.read(operand, [0] * operand.rank)
-        if like.dtype not in FLOATS:
-            return None
-        largest = float(np.finfo(np.float32 if node.opset < 11 else DTYPES[like.dtype]).max)
-        return const(node.get(attribute, -largest if attribute == "min" else largest), like)
+        return None if operand is None else ctx.read(operand, [0] * operand.rank)
 
     def value(axes: tuple) -> Value:  # type: ignore[type-arg]
         v = ctx.read(x, axes)
