@@ -31,6 +31,9 @@ from ingot.testing import REDUCED
 FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 QUICK = ("movement", "scatter")
 """Families whose first group runs in `make test`; indices are data there."""
+RANDOM = frozenset(
+    {"Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"}
+)
 STEP = 3
 """Of ONNX's node tests, every one of so many."""
 PROGRAM = """
@@ -131,6 +134,7 @@ def node_groups() -> list[Group]:
         )
         if (
             model.functions
+            or RANDOM & {node.op_type for node in model.graph.node}
             or [o.domain for o in model.opset_import] != [""]
             or not plain
             or not _compiles(model)
