@@ -18,13 +18,13 @@ import pytest
 from ingot import toolchain
 from ingot.compiler import FLAGS
 from ingot.emit.c import source
-from ingot.ir.nodes import DTYPES
+from ingot.ir.nodes import DTYPES, STORED
 from ingot.ir.ops import OPS
 from ingot.isa import Instruction, closure, generic, instruction
 from ingot.isa.avx2 import TABLE as AVX2
 from ingot.isa.avx512 import TABLE as AVX512
 from ingot.isa.avx512_bf16 import TABLE as AVX512_BF16
-from ingot.isa.instruction import parse, type_name
+from ingot.isa.instruction import BYTES, parse, type_name
 from ingot.runtime.sources import native_text
 from ingot.target import TARGETS, cpu_features
 from ingot.testing import EXACT, Array, Level, assert_close, ulp
@@ -593,3 +593,32 @@ def test_an_instruction_that_no_type_has_is_an_error(name: str) -> None:
 def test_every_operation_of_the_grammar_is_tested_here() -> None:
     assert set(DTYPES_OF) == set(OPS)
     assert set(OPS) <= generic.OPERATIONS
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_every_number_of_a_byte_and_the_floats_around_it_are_converted(isa: str) -> None:
+    every = np.arange(256, dtype=np.uint8)
+    bits = np.arange(65536, dtype=np.uint32)[:, None] << 16
+    near = (bits + np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)).view(np.float32).ravel()
+    lanes = LANES[isa]
+    used = [
+        name
+        for dtype in BYTES
+        for kind in (STORED[dtype], f"{STORED[dtype]}x{lanes}")
+        for name in (f"from{dtype}_{kind}", f"to{dtype}_{kind}")
+    ]
+    found = {name: instruction(isa, name) for name in used}
+    compiled = library(isa, "bytes", {i.name: ([i.name], each(i)) for i in found.values()})
+    for name in used:
+        operation, _, of = name.partition("_")
+        dtype = operation.removeprefix("from").removeprefix("to")
+        width, kind, wide = parse(of)[1], DTYPES[dtype], DTYPES[STORED[dtype]]
+        with np.errstate(all="ignore"):
+            if operation.startswith("from"):
+                given = every % 16 if dtype == "f4e2m1" else every
+                got = apply(compiled, found[name], [given], wide, width)
+                assert_close(got, given.view(kind).astype(wide), EXACT)
+            else:
+                given = every.view(wide) if wide.kind in "iu" else near
+                got = apply(compiled, found[name], [whole(given, width)], np.dtype(np.uint8), width)
+                assert_close(got, whole(given, width).astype(kind).view(np.uint8), EXACT)

@@ -36,7 +36,7 @@ def cases() -> list[Case]:
     from onnx.backend.test.case.node import collect_testcases
 
     found = [
-        (f"node/{c.name}", c.model, c.data_sets, max(c.rtol, 1e-3), max(c.atol, 1e-4))
+        (f"node/{c.name}", c.model, _arrays(c.data_sets), max(c.rtol, 1e-3), max(c.atol, 1e-4))
         for c in collect_testcases(None)
     ]
     root = Path(onnx.__file__).parent / "backend" / "test" / "data"
@@ -45,6 +45,15 @@ def cases() -> list[Case]:
             if (path / "model.onnx").exists():
                 found.append((f"{folder}/{path.name}", *_stored(path), 1e-3, 1e-4))
     return found
+
+
+def _arrays(sets: Any) -> list[tuple[list[Any], list[Any]]]:
+    """The data sets of a case with an array for each tensor."""
+
+    def array(value: Any) -> Any:
+        return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+
+    return [([array(x) for x in inputs], [array(y) for y in outputs]) for inputs, outputs in sets]
 
 
 def _stored(path: Path) -> tuple[onnx.ModelProto, list[tuple[list[Any], list[Any]]]]:

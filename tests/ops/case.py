@@ -120,11 +120,11 @@ def _array(
     kind = value.type.tensor_type
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
     shape = [sizes[d.dim_param] if d.dim_param else d.dim_value for d in kind.shape.dim]
-    if dtype.kind == "f" and not whole:
+    if "float" in dtype.name and not whole:
         return (rng.standard_normal(shape) * 2).astype(dtype)
     if dtype.kind == "b":
         return np.asarray(rng.random(shape) < 0.5)
-    return rng.integers(0 if dtype.kind == "u" else -9, 10, shape).astype(dtype)
+    return rng.integers(0 if dtype.name.startswith("u") else -9, 10, shape).astype(dtype)
 
 
 def run_interpreted(case: Case, target: str, *, optimise: bool = True) -> list[list[Array]]:

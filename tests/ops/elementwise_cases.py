@@ -286,38 +286,6 @@ CLIP = [
          constants={"low": np.float64(-0.1), "high": np.float64(0.1)}, level=EXACT),
 ]  # fmt: skip
 
-FLOAT_TEXT = "float,double,float16"
-CASTS = {
-    "float": ("int8", "int32", "int64", "uint8", "bool", "double", "float16"),
-    "double": ("float", "int32", "float16", "bool"),
-    "float16": ("float", "double", "int32", "bool"),
-    "int64": ("float", "double", "int32", "int8", "uint8", "bool", "float16"),
-    "int32": ("float", "int64", "uint64", "bool"),
-    "int8": ("float", "int16", "uint8"),
-    "uint8": ("float", "int8", "int64"),
-    "uint64": ("float", "int64"),
-    "bool": ("float", "int64", "uint8", "double"),
-}
-NUMBERS = {
-    "float": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "double": 11,
-    "uint32": 12, "uint64": 13,
-}  # fmt: skip
-CAST = [
-    *(
-        case(f"cast_{a}_{b}", f"{a}[21] x", f"y = Cast<to={NUMBERS[b]}>(x)", f"{b}[] y", level=EXACT)
-        for a, targets in CASTS.items()
-        for b in targets
-        if not (a in FLOAT_TEXT and b[0] == "u")
-    ),
-    case("cast_float_uint8", "float[4] x", "y = Cast<to=2>(x)", "uint8[] y",
-         feed={"x": np.array([0, 0.9, 1.5, 255], np.float32)}, level=EXACT),
-    case("cast_special_bool", "float[11] x", "y = Cast<to=9>(x)", "bool[] y", feed={"x": SPECIAL}, level=EXACT),
-    case("cast_half_overflow", "float[4] x", "y = Cast<to=10>(x)", "float16[] y",
-         feed={"x": np.array([1e6, -1e6, np.nan, 1e-9], np.float32)}, level=EXACT),
-    case("castlike", "float[21] x, int32[1] like", "y = CastLike(x, like)", "int32[] y", level=EXACT),
-    case("cast_chain", "float[21] x", "i = Cast<to=6>(x)  b = Cast<to=9>(i)  y = Cast<to=1>(b)", level=EXACT),
-]  # fmt: skip
-
 WHERE = [
     case("where_same", "bool[17] c, float[17] a, float[17] b", "y = Where(c, a, b)", level=EXACT),
     case("where_broadcast", "bool[3,1] c, float[1,17] a, float b", "y = Where(c, a, b)", level=EXACT),
@@ -356,5 +324,5 @@ EDGES = [
 ]  # fmt: skip
 
 CASES = [
-    *EDGES, *UNARY, *RELU_WIDTHS, *DTYPES, *BROADCAST, *BINARY, *POW, *VARIADIC, *CLIP, *CAST, *WHERE, *CHAINS,
+    *EDGES, *UNARY, *RELU_WIDTHS, *DTYPES, *BROADCAST, *BINARY, *POW, *VARIADIC, *CLIP, *WHERE, *CHAINS,
 ]  # fmt: skip

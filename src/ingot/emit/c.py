@@ -32,7 +32,7 @@ from ingot.ir.nodes import (
     Value,
 )  # fmt: skip
 from ingot.isa import closure
-from ingot.isa.instruction import C_TYPES, SIZES, suffix, type_name
+from ingot.isa.instruction import BYTES, C_TYPES, SIZES, suffix, type_name
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "bitand": "&", "bitor": "|", "bitxor": "^"}
 _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "&&", "or": "||"}
@@ -138,11 +138,7 @@ class Printer:
         if isinstance(v, Op):
             return self.operation(v)
         if isinstance(v, Cast):
-            to = type_name(v.dtype, v.lanes)
-            inner = self.value(v.value)
-            if "bf16" in (v.dtype, v.value.dtype):
-                return self.call("narrow" if v.dtype == "bf16" else "widen", v.value.dtype, v.lanes, inner)
-            return f"({to})({inner})" if v.lanes == 1 else f"__builtin_convertvector({inner}, {to})"
+            return self.cast(v)
         if isinstance(v, Select):
             if v.cond.lanes > 1:
                 return self.call(
@@ -160,6 +156,18 @@ class Printer:
             return f"__builtin_shufflevector({both}, {', '.join(map(str, v.picks))})"
         assert isinstance(v, Pick), v
         return f"{self.value(v.value)}[{v.lane}]"
+
+    def cast(self, v: Cast) -> str:
+        to, inner = type_name(v.dtype, v.lanes), self.value(v.value)
+        if v.bits:
+            return f"({to}){inner}" if v.lanes > 1 else self.call(f"bits{v.dtype}", v.value.dtype, 1, inner)
+        if "bf16" in (v.dtype, v.value.dtype):
+            return self.call("narrow" if v.dtype == "bf16" else "widen", v.value.dtype, v.lanes, inner)
+        if v.dtype in BYTES:
+            return self.call(f"to{v.dtype}", v.value.dtype, v.lanes, inner)
+        if v.value.dtype in BYTES:
+            return self.call(f"from{v.value.dtype}", v.dtype, v.lanes, inner)
+        return f"({to})({inner})" if v.lanes == 1 else f"__builtin_convertvector({inner}, {to})"
 
     def load(self, v: Load) -> str:
         if v.lanes == 1:

@@ -82,7 +82,7 @@ def _table(title: str, ports: Sequence[Port]) -> list[str]:
 
 def _bytes(port: Port) -> str:
     elements = port.literal_elements
-    return "" if elements is None else f", {(elements * DTYPES[port.dtype].bits + 7) // 8} bytes"
+    return "" if elements is None else f", {elements * DTYPES[port.dtype].bits // 8} bytes"
 
 
 def _enum(prefix: str, names: Sequence[str]) -> list[str]:

@@ -24,6 +24,8 @@ HEADER = 4096
 MAGIC = b"INGOTW01"
 ONNX_TYPES = {
     "f32": 1, "u8": 2, "i8": 3, "u16": 4, "i16": 5, "i32": 6, "i64": 7, "bool": 9, "f16": 10, "f64": 11, "u32": 12, "u64": 13,
+    "bf16": 16, "f8e4m3fn": 17, "f8e4m3fnuz": 18, "f8e5m2": 19, "f8e5m2fnuz": 20, "u4": 21, "i4": 22, "f4e2m1": 23, "f8e8m0": 24, "u2": 25,
+    "i2": 26,
 }  # fmt: skip
 GRAIN = 1000.0
 """Nanoseconds of work that are worth another thread."""

@@ -129,7 +129,8 @@ class _Run:
         if isinstance(v, Op):
             return np.asarray(OPS[v.name].compute(*(self.value(a) for a in v.args))).astype(dtype)[()]
         if isinstance(v, Cast):
-            return np.asarray(self.value(v.value)).astype(dtype)[()]
+            value = np.asarray(self.value(v.value))
+            return (value.view(dtype) if v.bits else value.astype(dtype))[()]
         if isinstance(v, Select):
             if v.cond.lanes > 1:
                 return np.where(self.value(v.cond), self.value(v.then), self.value(v.otherwise))

@@ -6,8 +6,8 @@
               | Store
     kernel    = Kernel(name, buffers, tasks, body)
 
-Types are a dtype name ("f32", "i64", "bool" …) and a number of lanes. A bf16 is only stored, converted and multiplied. Integers that place things (loop bounds,
-offsets) are `Ix`; a value becomes one through an `Atom("data", …)`, an `Ix` becomes a value through `Index`.
+Types are a dtype name ("f32", "i64", "bool" …) and a number of lanes. The types of `STORED` are only stored and converted, bf16 also multiplied. Integers that
+place things (loop bounds, offsets) are `Ix`; a value becomes one through an `Atom("data", …)`, an `Ix` becomes a value through `Index`.
 """
 
 from __future__ import annotations
@@ -38,15 +38,28 @@ DTYPES: dict[str, np.dtype] = {
     "u16": np.dtype(np.uint16),
     "u8": np.dtype(np.uint8),
     "bool": np.dtype(np.bool_),
+    "f8e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
+    "f8e4m3fnuz": np.dtype(ml_dtypes.float8_e4m3fnuz),
+    "f8e5m2": np.dtype(ml_dtypes.float8_e5m2),
+    "f8e5m2fnuz": np.dtype(ml_dtypes.float8_e5m2fnuz),
+    "f8e8m0": np.dtype(ml_dtypes.float8_e8m0fnu),
+    "f4e2m1": np.dtype(ml_dtypes.float4_e2m1fn),
+    "i4": np.dtype(ml_dtypes.int4),
+    "u4": np.dtype(ml_dtypes.uint4),
+    "i2": np.dtype(ml_dtypes.int2),
+    "u2": np.dtype(ml_dtypes.uint2),
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
-COMPUTED = {dtype: name for name, dtype in DTYPES.items() if name != "bf16"}
-"""The types that operators compute in, by NumPy's."""
+STORED = {
+    **dict.fromkeys(("bf16", "f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0", "f4e2m1"), "f32"),
+    "i4": "i8", "u4": "u8", "i2": "i8", "u2": "u8",
+}  # fmt: skip
+"""The types of storage, an element of at most 8 bits in a byte of its own, and what each is computed with."""
 
 
 def computed(dtype: str) -> str:
-    """What elements of a tensor of this dtype are computed with: those of bf16 are converted as they are read."""
-    return "f32" if dtype == "bf16" else dtype
+    """What elements of a tensor of this dtype are computed with: those of `STORED` are converted as they are read."""
+    return STORED.get(dtype, dtype)
 
 
 @dataclass(frozen=True)
@@ -103,10 +116,14 @@ class Op:
 
 @dataclass(frozen=True)
 class Cast:
-    """Conversion as C and NumPy do it: floats to integers truncate."""
+    """Conversion as C and NumPy do it: floats to integers truncate, floats to floats round to nearest, ties to even.
+
+    bits: not a conversion, but the value of the other type, as wide, that has the same bits.
+    """
 
     value: Value
     dtype: str
+    bits: bool = False
 
     @property
     def lanes(self) -> int:
@@ -410,6 +427,25 @@ def _rebuild(node: Value, visit: Callable[[Value], Value]) -> Value:
     if isinstance(node, Pack):
         return Pack(tuple(visit(i) for i in node.items))
     return node
+
+
+def kept(value: Value, dtype: str) -> Value:
+    """What a read gives after the value has been stored in a tensor of a dtype."""
+    if dtype not in STORED or (isinstance(value, Read) and value.tensor.dtype == dtype):
+        return value
+    if isinstance(value, Const):
+        rounded = np.asarray(value.value, DTYPES[value.dtype]).astype(DTYPES[dtype])
+        return replace(value, value=rounded.astype(DTYPES[value.dtype]).item())
+    return Cast(Cast(value, dtype), STORED[dtype])
+
+
+def stored(value: Value, dtype: str) -> Value:
+    """The value as a tensor of a dtype keeps it; one that has just been read from such a tensor is not converted twice."""
+    if dtype not in STORED or value.dtype == dtype:
+        return value
+    if isinstance(value, Cast) and not value.bits and value.value.dtype == dtype:
+        return value.value
+    return Cast(value, dtype)
 
 
 def reindex(value: Value, mapping: dict[Var, Ix]) -> Value:

@@ -41,7 +41,7 @@ def closure(isa: str, names: Iterable[str]) -> list[Instruction]:
         if name in order:
             return
         found = instruction(isa, name)
-        for used in sorted(set(re.findall(r"\b[a-z]+_(?:b?[fiu]\d+x?\d*)\b", found.body)) - {name}):
+        for used in sorted(set(re.findall(r"\b[a-z][a-z0-9]*_(?:b?[fiu]\d+x?\d*)\b", found.body)) - {name}):
             if used.split("_")[0] in generic.OPERATIONS:
                 visit(used)
         order[name] = found

@@ -116,8 +116,62 @@ _BF16_SCALAR = {
         "float a",
     ),
 }
+
+
+def _encode(mantissa: int, bias: int, code: str) -> str:
+    """A float as the nearest number of a format: numbers below the normal ones by an addition that rounds to their step."""
+    drop, step = 23 - mantissa, bias - 1 + mantissa
+    magic = f"0x1p{23 - step}f"
+    sign = 3 if mantissa == 1 else 7
+    return (
+        f"uint32_t u, r, k; __builtin_memcpy(&u, &a, 4); r = u & 0x7fffffff; uint8_t s = u >> 31 << {sign}; "
+        f"if (r < {(128 - bias) << 23}) {{ float t = (a < 0 ? -a : a) + {magic}, m = {magic}; "
+        "__builtin_memcpy(&r, &t, 4); __builtin_memcpy(&k, &m, 4); r -= k; } "
+        f"else r = (r - {(127 - bias) << 23} + {(1 << (drop - 1)) - 1} + (r >> {drop} & 1)) >> {drop}; "
+        f"return {code};"
+    )
+
+
+def _decode(mantissa: int, bias: int, special: str) -> str:
+    """A number of a format as a float: its digits, an integer, times a power of two."""
+    sign, low = (8 if mantissa == 1 else 0x80), (1 << mantissa) - 1
+    other = special.format(nan='__builtin_nanf("")')
+    return (
+        f"uint32_t r = a & {sign - 1}, e = r >> {mantissa}, d = (r & {low}) | (e ? {low + 1} : 0), "
+        f"u = ((e ? e : 1) + {127 - bias - mantissa}) << 23; float f; __builtin_memcpy(&f, &u, 4); "
+        f"f = {other}f * (float)(int)d; return a & {sign} ? -f : f;"
+    )
+
+
+_FORMATS = {
+    "f8e4m3fn": (3, 7, "r == 0x7f ? {nan} : ", "a != a || r > 0x7e ? s | 0x7f : s | r"),
+    "f8e4m3fnuz": (3, 8, "a == 0x80 ? {nan} : ", "a != a || r > 0x7f ? 0x80 : r ? s | r : 0"),
+    "f8e5m2": (2, 15, "r > 0x7c ? {nan} : r == 0x7c ? __builtin_inff() : ", "a != a ? s | 0x7e : r > 0x7c ? s | 0x7c : s | r"),
+    "f8e5m2fnuz": (2, 16, "a == 0x80 ? {nan} : ", "a != a || r > 0x7f ? 0x80 : r ? s | r : 0"),
+    "f4e2m1": (1, 1, "", "a != a ? s ^ 8 : r > 7 ? s | 7 : s | r"),
+}  # fmt: skip
+"""Bits of the mantissa, bias of the exponent, what a code a is that is no number, and the code of a float a. There r is the
+code without its sign, of a float as if the exponent had no end, and s the sign."""
+_BYTES = {
+    "tof8e8m0": (
+        "uint32_t u; __builtin_memcpy(&u, &a, 4); "
+        "return u - 1 >= 0x7f3fffff ? 0xff : u < 0x800000 ? u > 0x400000 : (u + 0x400000) >> 23;"
+    ),
+    "fromf8e8m0": (
+        "uint32_t u = a == 0xff ? 0x7fc00000 : a ? (uint32_t)a << 23 : 0x400000; "
+        "float r; __builtin_memcpy(&r, &u, 4); return r;"
+    ),
+    **{f"to{sign}{bits}": f"return (uint8_t)a & {(1 << bits) - 1};" for sign in "iu" for bits in (4, 2)},
+    **{f"fromu{bits}": f"return a & {(1 << bits) - 1};" for bits in (4, 2)},
+    **{f"fromi{bits}": f"return (int8_t)((int8_t)(a << {8 - bits}) >> {8 - bits});" for bits in (4, 2)},
+    **{f"to{name}": _encode(bits, bias, code) for name, (bits, bias, _, code) in _FORMATS.items()},
+    **{f"from{name}": _decode(*numbers[:3]) for name, numbers in _FORMATS.items()},
+}
+"""Conversions of scalars to and from the types of storage that are bytes."""
+_BITS_OF = {f"bits{dtype}": dtype for dtype in C_TYPES}
+"""The operations that give another type the bits of a scalar, and that type."""
 OPERATIONS = {
-    *_FLOAT, *_INTEGER, *_COMPARE, *_LOGIC, *_MEMORY, *_BF16, "select", "splat", "iota", "exponent",
+    *_FLOAT, *_INTEGER, *_COMPARE, *_LOGIC, *_MEMORY, *_BF16, *_BYTES, *_BITS_OF, "select", "splat", "iota", "exponent",
     *(f"fold{name}" for name in (*_FOLDS, *_PICK)),
 }  # fmt: skip
 """Every operation that may appear in an instruction's name."""
@@ -128,6 +182,11 @@ def derive(operation: str, kind: str) -> Instruction:
     dtype, lanes = parse(kind)
     if operation in _BF16:
         return _bf16(operation, kind, lanes)
+    if operation in _BYTES:
+        return _byte(operation, kind, dtype, lanes)
+    if operation in _BITS_OF:
+        to = C_TYPES[_BITS_OF[operation]]
+        return function(operation, kind, "a", f"{to} r; __builtin_memcpy(&r, &a, sizeof r); return r;", to)
     return (_scalar if lanes == 1 else _vector)(operation, kind, dtype, lanes)
 
 
@@ -139,6 +198,18 @@ def _bf16(operation: str, kind: str, lanes: int) -> Instruction:
     types = {key: f"{kinds[key]}x{count}" for key, count in names.items()}
     texts = [text.format(n=lanes, **types) if lanes > 1 else text for text in (body, result, parameters)]
     return Instruction(f"{operation}_{kind}", texts[1], tuple(texts[2].split(", ")), texts[0])
+
+
+def _byte(operation: str, kind: str, dtype: str, lanes: int) -> Instruction:
+    """Conversions of types of storage that are bytes; a vector goes lane by lane."""
+    own = type_name(dtype, lanes)
+    byte = type_name("u8", lanes)
+    result, given = (byte, own) if operation.startswith("to") else (own, byte)
+    body = _BYTES[operation]
+    if lanes > 1:
+        each = f"for (int i = 0; i < {lanes}; i++)"
+        body = f"{result} r; {each} r[i] = {operation}_{dtype}(a[i]); return r;"
+    return Instruction(f"{operation}_{kind}", result, (f"{given} a",), body)
 
 
 def _letters(operation: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+BYTES = ("f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0", "f4e2m1", "i4", "u4", "i2", "u2")
+"""The types of storage whose elements are bytes; a type of less than eight bits leaves the upper ones zero."""
 C_TYPES = {
     "f64": "double",
     "f32": "float",
@@ -18,6 +20,7 @@ C_TYPES = {
     "u16": "uint16_t",
     "u8": "uint8_t",
     "bool": "uint8_t",
+    **dict.fromkeys(BYTES, "uint8_t"),
 }
 SIZES = {
     "f64": 8,
@@ -50,14 +53,12 @@ class Instruction:
 
 def type_name(dtype: str, lanes: int) -> str:
     """The C type of a value: `float`, `f32x16`; a bool is a byte."""
-    if lanes == 1:
-        return C_TYPES[dtype]
-    return f"{'u8' if dtype == 'bool' else dtype}x{lanes}"
+    return C_TYPES[dtype] if lanes == 1 else suffix(dtype, lanes)
 
 
 def suffix(dtype: str, lanes: int) -> str:
     """The type part of an instruction's name: `f32`, `f32x16`."""
-    dtype = "u8" if dtype == "bool" else dtype
+    dtype = "u8" if dtype == "bool" or dtype in BYTES else dtype
     return dtype if lanes == 1 else f"{dtype}x{lanes}"
 
 

@@ -13,6 +13,7 @@ from ingot.ir.index import Ix, IxLike, Var, ix, less, nonnegative, product, subs
 from ingot.ir.nodes import (
     DTYPES,
     NAMES,
+    STORED,
     Acc,
     Assign,
     Buffer,
@@ -39,6 +40,7 @@ from ingot.ir.nodes import (
     Value,
     data_of,
     reindex,
+    stored,
     value_variables,
     walk,
 )
@@ -240,10 +242,6 @@ class Builder:
     def splat(self, value: Value, lanes: int) -> Value:
         return value if value.lanes == lanes else Splat(value, lanes)
 
-    def stored(self, tensor: Tensor, value: Value) -> Value:
-        """A value as a tensor keeps it."""
-        return Cast(value, "bf16") if tensor.dtype == "bf16" else value
-
     def store(
         self,
         tensor: Tensor,
@@ -252,12 +250,12 @@ class Builder:
         lane: Lane | None,
         value: Value,
     ) -> None:
-        """Write a value to a tensor at a logical index."""
+        """Write a value, which may already be as the tensor keeps it, to a tensor at a logical index."""
         name, offset = self.place(tensor, [substitute(ix(i), mapping) for i in index], written=True)
         if lane is None:
-            self.emit(Store(name, offset, self.stored(tensor, value)))
+            self.emit(Store(name, offset, stored(value, tensor.dtype)))
             return
-        value = self.stored(tensor, self.splat(value, lane.lanes))
+        value = stored(self.splat(value, lane.lanes), tensor.dtype)
         split = offset.split(lane.var)
         if split is not None and split[0] >= 1:
             self.emit(Store(name, split[1], value, split[0], lane.count))
@@ -344,8 +342,7 @@ class _Lowering:
 
     def make(self, node: Value, inline: bool) -> Value:
         if isinstance(node, Read):
-            name, offset = self.builder.place(node.tensor, node.index)
-            loaded = self.load(name, self.resolve(offset, inline), node.tensor.dtype)
+            loaded = self.read(node, inline)
             return loaded if loaded.dtype == node.dtype else Cast(loaded, node.dtype)
         if isinstance(node, Index):
             return self.index(self.resolve(node.index, inline))
@@ -353,10 +350,21 @@ class _Lowering:
             args = [self.visit(a, inline) for a in node.args]
             return Op(node.name, self.even(args), node.dtype)
         if isinstance(node, Cast):
-            return Cast(self.visit(node.value, inline), node.dtype)
+            if (
+                node.dtype in STORED
+                and isinstance(node.value, Read)
+                and node.value.tensor.dtype == node.dtype
+            ):
+                return self.read(node.value, inline)
+            return replace(node, value=self.visit(node.value, inline))
         if isinstance(node, Select):
             return self.select(node, inline)
         raise AssertionError(f"{type(node).__name__} is no logical value")
+
+    def read(self, node: Read, inline: bool) -> Value:
+        """The element as its tensor keeps it."""
+        name, offset = self.builder.place(node.tensor, node.index)
+        return self.load(name, self.resolve(offset, inline), node.tensor.dtype)
 
     def even(self, args: Sequence[Value]) -> tuple[Value, ...]:
         lanes = max(a.lanes for a in args)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingot.ir.index import Ix, Var, ix, minimum, product, substitute
-from ingot.ir.nodes import Const, Define, Index, Op, Store, Value, walk
+from ingot.ir.nodes import Const, Define, Index, Op, Store, Value, stored, walk
 from ingot.ir.ops import OPS
 from ingot.ir.program import Fill, Map
 from ingot.kernels.builder import Builder, Built, Lane
@@ -57,6 +57,7 @@ def _build_turned(builder: Builder, operation: Map, nest: Nest, place: int, lane
     outer = nest.loops[:-1]
     outer[place] = (block, size // lanes)
     task, tasks = builder.tasks(outer)
+    finish = stored(operation.finish, operation.output.dtype)
 
     def square(first: Ix, count: Ix | None) -> None:
         rows = []
@@ -65,7 +66,7 @@ def _build_turned(builder: Builder, operation: Map, nest: Nest, place: int, lane
             at = first + i if count is None else minimum(first + i, extent - 1)
             change = {across: ix(block) * lanes + ix(lane.var), inner: at}
             mapping = {k: substitute(v, change) for k, v in nest.mapping.items()}
-            rows.append(builder.splat(builder.value(operation.finish, mapping, lane), lanes))
+            rows.append(builder.splat(builder.value(finish, mapping, lane), lanes))
         for i, column in enumerate(builder.turn(rows)):
             lane = Lane(builder.fresh_var(lanes), lanes, count)
             change = {across: ix(block) * lanes + i, inner: first + ix(lane.var)}
@@ -117,7 +118,7 @@ def _at(nest: Nest, variable: Var, by: Var) -> Nest:
 
 def _element(builder: Builder, operation: Map, nest: Nest, lane: Lane | None) -> None:
     lane = nest.lane if nest.lane is not None and nest.lane.count is not None else lane
-    value = builder.value(operation.finish, nest.mapping, lane)
+    value = builder.value(stored(operation.finish, operation.output.dtype), nest.mapping, lane)
     builder.store(operation.output, list(map(ix, operation.axes)), nest.mapping, lane, value)
 
 
@@ -152,7 +153,7 @@ def build_fill(builder: Builder, operation: Fill) -> Built:
         """Fill all of the remaining axes."""
         if depth == len(spatial):
             name, offset = builder.place(whole, [at[a] for a in range(whole.rank)], written=True)
-            builder.emit(Store(name, offset, builder.stored(whole, value)))
+            builder.emit(Store(name, offset, stored(value, whole.dtype)))
             return
         with builder.loop(whole.shape[spatial[depth]]) as i:
             slab(depth + 1, {**at, spatial[depth]: ix(i)})

@@ -19,6 +19,7 @@ from ingot.ir.nodes import (
     Value,
     Write,
     rewrite,
+    stored,
 )
 from ingot.ir.program import Routine
 from ingot.kernels.builder import Builder, Built
@@ -58,7 +59,7 @@ class _Body:
             self.variables[s.var] = ix(builder.define(self.index(s.index), s.var.extent))
         elif isinstance(s, Write):
             name, offset = builder.place(s.tensor, s.index, written=True)
-            builder.emit(Store(name, self.index(offset), builder.stored(s.tensor, self.value(s.value))))
+            builder.emit(Store(name, self.index(offset), stored(self.value(s.value), s.tensor.dtype)))
         elif isinstance(s, For):
             assert s.var.extent is not None
             with builder.loop(s.var.extent, start=self.index(s.start), stop=self.index(s.stop)) as i:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,20 @@ from ingot.ir.index import (
     var,
 )
 from ingot.ir.index import most as most_of
-from ingot.ir.nodes import COMPUTED, DTYPES, Acc, Cast, Const, Index, Op, Read, Select, Value, as_index
+from ingot.ir.nodes import (
+    DTYPES,
+    NAMES,
+    Acc,
+    Cast,
+    Const,
+    Index,
+    Op,
+    Read,
+    Select,
+    Value,
+    as_index,
+    computed,
+)
 from ingot.ir.program import (
     Fill,
     Guard,
@@ -33,6 +46,7 @@ from ingot.ir.program import (
     Measure,
     Operation,
     Program,
+    Recurrent,
     Reduce,
     Routine,
     Tensor,
@@ -52,8 +66,9 @@ MAX_MEASURED = 64
 class Operand:
     """A value of the ONNX graph while it is lowered.
 
-    data: the elements where they are constant. known: the integers (`Ix`) where they are known up to symbols, as an
-    object array. tensor: where it lies in the program, made on demand for constants.
+    dtype: what its elements are computed with. data: the elements where they are constant. known: the integers (`Ix`) where they are known up to symbols, as an
+    object array. tensor: where it lies in the program, made on demand for constants. storage: of an operand that lies
+    in no tensor yet, the type of storage that it has in ONNX, if any.
     """
 
     name: str
@@ -62,6 +77,12 @@ class Operand:
     tensor: Tensor | None = None
     data: np.ndarray | None = None
     known: np.ndarray | None = None
+    storage: str = ""
+
+    @property
+    def stored(self) -> str:
+        """The dtype that it has in ONNX."""
+        return self.tensor.dtype if self.tensor is not None else self.storage or self.dtype
 
     @property
     def rank(self) -> int:
@@ -200,7 +221,7 @@ class Context:
         return self.wrap(operation.output)
 
     def wrap(self, tensor: Tensor) -> Operand:
-        operand = Operand(tensor.name, tensor.dtype, tensor.shape, tensor)
+        operand = Operand(tensor.name, computed(tensor.dtype), tensor.shape, tensor)
         dims = operand.dims()
         if dims is not None and 0 in dims:
             operand.known = np.empty(dims, object)
@@ -209,26 +230,54 @@ class Context:
     def constant(self, data: np.ndarray, name: str | None = None) -> Operand:
         """An operand of known elements."""
         data = np.asarray(data)
-        if data.dtype not in COMPUTED:
+        if data.dtype not in NAMES:
             raise IngotError(
                 "unsupported",
                 f"constants of dtype {data.dtype}",
                 where=name or self.node.name,
                 remedy="cast it to a supported dtype",
             )
+        storage = NAMES[data.dtype]
+        dtype = computed(storage)
+        data = data.astype(DTYPES[dtype], copy=False)
         known = None
         if data.dtype.kind in "iub" and data.size <= 4096:
             known = np.empty(data.shape, object)
             for i, v in np.ndenumerate(data):
                 known[i] = ix(int(v))
         shape = tuple(ix(d) for d in data.shape)
-        return Operand(name or self.unique("c"), COMPUTED[data.dtype], shape, None, data, known)
+        return Operand(name or self.unique("c"), dtype, shape, None, data, known, storage)
+
+    def store_as(self, operand: Operand, dtype: str, since: int) -> Operand:
+        """The operand as one of a type of storage.
+
+        Where only operations from number `since` on make it, and none of them reads it, they write the new type at
+        once; otherwise it is copied.
+        """
+        if operand.stored == dtype:
+            return operand
+        if operand.tensor is None:
+            if operand.data is None:
+                return replace(operand, storage=dtype)
+            return self.constant(operand.data.astype(DTYPES[dtype]), self.unique(operand.name))
+        root = operand.tensor.root()[0]
+        made = self.program.operations[since:]
+        written = {t for o in made for t in o.writes() if t.root()[0] is root}
+        makers = [o for o in self.program.operations if any(t.root()[0] is root for t in o.writes())]
+        read = any(t.root()[0] is root for o in made for t in o.inputs())
+        fresh = written and all(o in made and not isinstance(o, Recurrent | Routine) for o in makers)
+        if root.kind != "temp" or read or not fresh:
+            return self.map(operand.shape, dtype, lambda axes: self.read(operand, axes))
+        for tensor in (*written, root, operand.tensor):
+            tensor.dtype = dtype
+        return self.wrap(operand.tensor)
 
     def place(self, operand: Operand) -> Tensor:
         """The tensor an operand lies in, made now if it is a constant or a vector of known integers."""
         if operand.tensor is None:
             if operand.data is not None:
-                operand.tensor = Tensor(operand.name, operand.dtype, operand.shape, "const", operand.data)
+                data = operand.data.astype(DTYPES[operand.stored], copy=False)
+                operand.tensor = Tensor(operand.name, operand.stored, operand.shape, "const", data)
             else:
                 assert operand.known is not None
                 flat = [Index(v) for v in operand.known.reshape(-1)]
@@ -239,7 +288,7 @@ class Context:
                         value = Select(Op("eq", (Index(at), Index(ix(i))), "bool"), flat[i], value)  # type: ignore[assignment]
                     return cast(value, operand.dtype)
 
-                placed = self.map(operand.shape, operand.dtype, element).tensor
+                placed = self.map(operand.shape, operand.stored, element).tensor
                 if self.guards:
                     assert placed is not None
                     return placed
@@ -302,10 +351,10 @@ class Context:
         key = (id(source), (before_after, fill, self.guards))
         if key not in self._padded:
             shape = [d + a + b for d, (a, b) in zip(operand.shape, before_after, strict=True)]
-            whole = self.tensor(operand.dtype, shape)
+            whole = self.tensor(source.dtype, shape)
             inner = Tensor(
                 self.unique("t"),
-                operand.dtype,
+                source.dtype,
                 operand.shape,
                 region=(whole, tuple(a for a, _ in before_after)),
             )
@@ -561,7 +610,11 @@ def wrapped(number: int, dtype: str) -> int:
 
 
 def cast(value: Value, dtype: str) -> Value:
-    """The value converted, ONNX-wise: to bool is "not zero", from double to half goes by float."""
+    """The value converted, ONNX-wise: to bool is "not zero", from double to half goes by float.
+
+    To a type of storage: to what that is computed with; the store does the rest.
+    """
+    dtype = computed(dtype)
     if value.dtype == dtype:
         return value
     if isinstance(value, Const):

@@ -23,7 +23,11 @@ def with_bias(ctx: Context, bias: Operand | None, axis: Var, dtype: str) -> Valu
 
 @lowers("Conv")
 def conv(ctx: Context, node: Node) -> Operand:
-    x, w, bias = node.input(0), node.input(1), node.optional(2)
+    return convolution(ctx, node, node.input(0), node.input(1), node.optional(2))
+
+
+def convolution(ctx: Context, node: Node, x: Operand, w: Operand, bias: Operand | None) -> Operand:
+    """A convolution with the node's attributes. x: (N, C, …), w: (M, C / group, …), bias: (M,), all of one dtype."""
     groups = int(node.get("group", 1))
     kernel = kernel_of(node, w)
     strides, dilations, pads = spatial(node, x, kernel)
@@ -263,7 +267,11 @@ def _swap(ctx: Context, x: Operand) -> Operand:
 
 @lowers("MatMul")
 def matmul(ctx: Context, node: Node) -> Operand:
-    a, b = node.input(0), node.input(1)
+    return matrix_product(ctx, node.input(0), node.input(1))
+
+
+def matrix_product(ctx: Context, a: Operand, b: Operand) -> Operand:
+    """The product as numpy.matmul defines it."""
     row, column = a.rank == 1, b.rank == 1
     if row:
         a = ctx.reshape(a, [1, *a.shape])

@@ -39,15 +39,15 @@ def if_(ctx: Context, node: Node) -> list[Anything]:
 def _either(ctx: Context, node: Node, guards: list[Guard], results: tuple[Operand, ...]) -> Tensor:
     """A tensor that the branch which runs copies its result to."""
     then, otherwise = results
-    if then.dtype != otherwise.dtype or then.rank != otherwise.rank:
-        kinds = " and ".join(f"{r.dtype} of rank {r.rank}" for r in results)
+    if then.stored != otherwise.stored or then.rank != otherwise.rank:
+        kinds = " and ".join(f"{r.stored} of rank {r.rank}" for r in results)
         raise node.unsupported(f"its branches give {kinds}")
     outer = ctx.guards
     shape = [
         a if a == b else _size(ctx, node, guards, a, b)
         for a, b in zip(then.shape, otherwise.shape, strict=True)
     ]
-    output = ctx.tensor(then.dtype, shape)
+    output = ctx.tensor(then.stored, shape)
     for guard, result in zip(guards, results, strict=True):
         ctx.guards = guard
         axes = ctx.axes(output.shape)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ingot.ir.nodes import COMPUTED, Const, Op, Select, Value
+from ingot.ir.nodes import NAMES, Const, Op, Select, Value
 from ingot.ir.ops import OPS
 from ingot.lower.context import Context, Node, Operand, cast
 from ingot.lower.registry import lowers
@@ -291,13 +291,6 @@ def clip_node(ctx: Context, node: Node) -> Operand:
     return ctx.map(x.shape, x.dtype, value)
 
 
-@lowers("Cast", "CastLike")
-def cast_node(ctx: Context, node: Node) -> Operand:
-    x = node.input(0)
-    dtype = node.input(1).dtype if node.operator == "CastLike" else dtype_name(node.get("to"), node)
-    return ctx.map(x.shape, dtype, lambda axes: cast(ctx.read(x, axes), dtype))
-
-
 @lowers("Where")
 def where(ctx: Context, node: Node) -> Operand:
     cond, a, b = (node.input(i) for i in range(3))
@@ -310,10 +303,10 @@ def where(ctx: Context, node: Node) -> Operand:
 
 
 def dtype_name(number: int, node: Node) -> str:
-    """The IR dtype of an ONNX dtype number. Raises IngotError unsupported."""
+    """The IR dtype of an ONNX dtype number, which may be a type of storage. Raises IngotError unsupported."""
     import onnx_ir
 
     try:
-        return COMPUTED[onnx_ir.DataType(number).numpy()]
-    except KeyError:
+        return NAMES[onnx_ir.DataType(number).numpy()]
+    except (KeyError, TypeError):
         raise node.unsupported(f"dtype {onnx_ir.DataType(number).name}") from None

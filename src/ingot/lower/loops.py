@@ -363,7 +363,7 @@ class _Attempt:
             if bound is None:
                 raise self.node.unsupported(f"carried value {i} has a size without a bound along axis {axis}")
             tops.append(bound)
-        value.whole = ctx.tensor(first.dtype, tops)
+        value.whole = ctx.tensor(first.stored, tops)
         value.whole.kind = "state"
         start = value.part(ctx, first.shape)
         axes = ctx.axes(first.shape)
@@ -403,13 +403,13 @@ class _Attempt:
             self.counter in d.variables() or not d.variables().isdisjoint(self.inner()) for d in row.shape
         ):
             raise self.node.unsupported(f"the rows of output {how.output} differ in shape from turn to turn")
-        whole = ctx.tensor(row.dtype, [*row.shape[:axis], self.limit, *row.shape[axis:]])
+        whole = ctx.tensor(row.stored, [*row.shape[:axis], self.limit, *row.shape[axis:]])
         self.wholes.append(whole)
         assert self.trips is not None or not how.reverse
         at = (self.trips or ix(0)) - 1 - ix(self.counter) if how.reverse else ix(self.counter)
         origin = tuple(at if i == axis else ix(0) for i in range(whole.rank))
         shape = tuple(ix(1) if i == axis else d for i, d in enumerate(whole.shape))
-        place = Tensor(ctx.unique("t"), row.dtype, shape, region=(whole, origin))
+        place = Tensor(ctx.unique("t"), row.stored, shape, region=(whole, origin))
         axes = ctx.axes(shape)
         ctx.add(Map(place, axes, ctx.read(row, [a for i, a in enumerate(axes) if i != axis])))
 
@@ -478,7 +478,7 @@ class _Attempt:
 
 
 def _copied(ctx: Context, x: Operand) -> Operand:
-    return ctx.map(x.shape, x.dtype, lambda axes: ctx.read(x, axes))
+    return ctx.map(x.shape, x.stored, lambda axes: ctx.read(x, axes))
 
 
 def _revise(

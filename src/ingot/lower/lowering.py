@@ -10,11 +10,12 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+import onnx
 import onnx_ir as onnxir
 
 from ingot.errors import IngotError
 from ingot.ir.index import Ix, UnknownSizeError, Var, ix, most, symbol
-from ingot.ir.nodes import COMPUTED
+from ingot.ir.nodes import NAMES, STORED
 from ingot.ir.program import Group, Map, Program, Tensor, identity
 from ingot.lower import shapes
 from ingot.lower.context import Absent, Anything, Context, Node, Operand, SequenceOperand
@@ -132,7 +133,7 @@ class _Lowering:
             if computed and not d.variables().isdisjoint(ctx.bounds):
                 d = ctx.measure(d, most=most(d, ctx.bounds))
             shape.append(d)
-        tensor = Tensor(name, operand.dtype, tuple(shape), "output")
+        tensor = Tensor(name, operand.stored, tuple(shape), "output")
         self.check_rank(tensor)
         axes = ctx.axes(shape)
         source = ctx.place(operand)
@@ -147,7 +148,7 @@ class _Lowering:
 
     def dtype(self, value: onnxir.Value) -> str:
         try:
-            return COMPUTED[value.dtype.numpy()]  # type: ignore[union-attr]
+            return NAMES[value.dtype.numpy()]  # type: ignore[union-attr]
         except (KeyError, TypeError, AttributeError):
             kind = getattr(value.dtype, "name", "no tensor")
             self.refuse(Gap(str(value.name), "", "", f"dtype {kind}", "cast to a supported dtype"))
@@ -230,8 +231,10 @@ class _Lowering:
         declared = [_declared(v) for v in node.outputs]
         opset = self.opsets.get(domain, 1)
         ctx.node = Node(node.op_type, domain, label, opset, inputs, attributes, outputs, declared)
+        since = len(ctx.program.operations)
         try:
             result = shapes.evaluate(ctx, ctx.node) or function(ctx, ctx.node)
+            results = self.stored(ctx.node, result if isinstance(result, Sequence) else [result], since)
         except IngotError as error:
             if self.gaps is None:
                 raise
@@ -253,10 +256,29 @@ class _Lowering:
                 raise IngotError("model-invalid", gap.reason, where=label, remedy=gap.remedy) from error
             self.fail(gap, outputs)
             return
-        results = result if isinstance(result, list | tuple) else [result]
         for name, operand in zip(outputs, results, strict=False):
             if name:
                 ctx.values[name] = operand
+
+    def stored(self, node: Node, results: Sequence[Anything], since: int) -> Sequence[Anything]:
+        """The results of a node, those that ONNX gives the dtype of an input of a type of storage converted to it."""
+        if not any(isinstance(x, Operand) and x.stored in STORED for x in node.inputs):
+            return results
+        if not onnx.defs.has(node.operator, node.opset, node.domain):
+            return results
+        schema = onnx.defs.get_schema(node.operator, node.opset, node.domain)
+        formal = schema.inputs
+        dtypes: dict[str, str] = {}
+        for i, x in enumerate(node.inputs):
+            if isinstance(x, Operand) and formal[min(i, len(formal) - 1)].is_homogeneous:
+                dtypes.setdefault(formal[min(i, len(formal) - 1)].type_str, x.stored)
+        made = []
+        for i, result in enumerate(results):
+            kind = schema.outputs[min(i, len(schema.outputs) - 1)].type_str
+            if isinstance(result, Operand) and dtypes.get(kind) in STORED:
+                result = self.ctx.store_as(result, dtypes[kind], since)
+            made.append(result)
+        return made
 
     def operand(self, name: str, user: str) -> Anything:
         if name not in self.ctx.values:

@@ -56,7 +56,7 @@ def at(ctx: Context, node: Node) -> Operand:
             value = Select(here, ctx.read(elements[i], axes), value)
         return value
 
-    return ctx.map(elements[0].shape, elements[0].dtype, element)
+    return ctx.map(elements[0].shape, elements[0].stored, element)
 
 
 @lowers("SequenceInsert")
@@ -221,7 +221,7 @@ def _chosen(ctx: Context, cases: list[tuple[Value, Operand]], otherwise: Operand
             value = Select(condition, ctx.read(operand, axes), value)
         return value
 
-    return ctx.map(otherwise.shape, otherwise.dtype, element)
+    return ctx.map(otherwise.shape, otherwise.stored, element)
 
 
 def tensors_of(value: Anything) -> list[Operand]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 class DType:
     """An element type.
 
-    number: its number in ONNX and in the C API. bits: of one element. numpy: the NumPy dtype that holds it; a type that
-    NumPy lacks is held as raw unsigned integers, one of four bits as one byte an element until it is packed. c: the C
-    type of one element. type_string: as ONNX Runtime names a tensor of it.
+    number: its number in ONNX and in the C API. bits: that one element takes; one of a type of four or two bits takes a
+    byte and is its low bits. numpy: the NumPy dtype that holds it; a type that NumPy lacks is held as raw unsigned
+    integers. c: the C type of one element. type_string: as ONNX Runtime names a tensor of it. extension: the dtype's name
+    in the package ml_dtypes, empty for a type that NumPy has.
     """
 
     name: str
@@ -20,6 +21,7 @@ class DType:
     numpy: str
     c: str
     type_string: str
+    extension: str = ""
 
 
 def _table() -> dict[str, DType]:
@@ -38,17 +40,27 @@ def _table() -> dict[str, DType]:
         ("uint64", 13, 64, "uint64", "uint64_t", "uint64"),
         ("complex64", 14, 64, "complex64", "float", "complex64"),
         ("complex128", 15, 128, "complex128", "double", "complex128"),
-        ("bfloat16", 16, 16, "uint16", "uint16_t", "bfloat16"),
-        ("float8e4m3fn", 17, 8, "uint8", "uint8_t", "float8e4m3fn"),
-        ("float8e4m3fnuz", 18, 8, "uint8", "uint8_t", "float8e4m3fnuz"),
-        ("float8e5m2", 19, 8, "uint8", "uint8_t", "float8e5m2"),
-        ("float8e5m2fnuz", 20, 8, "uint8", "uint8_t", "float8e5m2fnuz"),
-        ("uint4", 21, 4, "uint8", "uint8_t", "uint4"),
-        ("int4", 22, 4, "uint8", "uint8_t", "int4"),
-        ("float4e2m1", 23, 4, "uint8", "uint8_t", "float4e2m1"),
-        ("float8e8m0", 24, 8, "uint8", "uint8_t", "float8e8m0"),
     )
-    return {name: DType(name, n, bits, numpy, c, f"tensor({kind})") for name, n, bits, numpy, c, kind in rows}
+    extensions = (
+        ("bfloat16", 16, "bfloat16"),
+        ("float8e4m3fn", 17, "float8_e4m3fn"),
+        ("float8e4m3fnuz", 18, "float8_e4m3fnuz"),
+        ("float8e5m2", 19, "float8_e5m2"),
+        ("float8e5m2fnuz", 20, "float8_e5m2fnuz"),
+        ("uint4", 21, "uint4"),
+        ("int4", 22, "int4"),
+        ("float4e2m1", 23, "float4_e2m1fn"),
+        ("float8e8m0", 24, "float8_e8m0fnu"),
+        ("uint2", 25, "uint2"),
+        ("int2", 26, "int2"),
+    )
+    table = {
+        name: DType(name, n, bits, numpy, c, f"tensor({kind})") for name, n, bits, numpy, c, kind in rows
+    }
+    for name, n, extension in extensions:
+        bits = 16 if name == "bfloat16" else 8
+        table[name] = DType(name, n, bits, f"uint{bits}", f"uint{bits}_t", f"tensor({name})", extension)
+    return table
 
 
 DTYPES: dict[str, DType] = _table()

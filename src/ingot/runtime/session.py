@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import importlib
 import os
 import threading
 import weakref
@@ -91,6 +92,7 @@ class Session:
         self._output_index = {port.name: i for i, port in enumerate(self._outputs)}
         self._input_dtypes = [np.dtype(DTYPES[port.dtype].numpy) for port in self._inputs]
         self._output_dtypes = [np.dtype(DTYPES[port.dtype].numpy) for port in self._outputs]
+        self._extended = {i: dtype for i, port in enumerate(self._outputs) if (dtype := _extension(port))}
         self._input_groups = _groups(manifest, "inputs", self._inputs, folder)
         self._output_groups = _groups(manifest, "outputs", self._outputs, folder)
 
@@ -124,8 +126,9 @@ class Session:
         """One inference: the outputs named, or all in order where none is, as new arrays.
 
         feeds: an array for each input name, of exactly the input's dtype. An element type that NumPy lacks is passed as
-        unsigned integers of the same width. A sequence is a list of arrays, an optional without a value None. run_options:
-        those of ONNX Runtime have no meaning here. Raises IngotError
+        that of the package ml_dtypes, or as unsigned integers of its bits; an output of it is an array of ml_dtypes where
+        that can be imported, else such integers. A sequence is a list of arrays, an optional without a value None.
+        run_options: those of ONNX Runtime have no meaning here. Raises IngotError
         input-name, input-dtype, input-rank, input-shape, output-name, memory-exhausted, index-range, run-failed.
         """
         if self._input_groups is not None:
@@ -147,6 +150,8 @@ class Session:
                 self._library.check(status, self._where)
             if self._sizes_vary:
                 results = [self._cut(state, i, array) for i, array in enumerate(results)]
+            if self._extended:
+                results = self._extend(results)
         except MemoryError as error:
             cause = f"there is no memory for the arrays: {error}"
             raise self._input_error("memory-exhausted", cause, "use smaller inputs") from error
@@ -231,15 +236,13 @@ class Session:
         self, port: Port, dtype: np.dtype[Any], array: np.ndarray[Any, Any]
     ) -> np.ndarray[Any, Any]:
         """`array`, dense and aligned, if its dtype is the port's."""
-        if array.dtype != dtype:
-            stands_in = dtype.name != port.dtype
-            same = array.dtype.name.replace("_", "") == port.dtype and array.dtype.itemsize == dtype.itemsize
-            if not (stands_in and same):
-                wanted = f"{dtype.name} (the bits of {port.dtype})" if stands_in else port.dtype
-                cause = f"input {port.name!r} is {array.dtype} instead of {wanted}"
-                raise self._input_error("input-dtype", cause, f"convert it with astype({dtype.name!r})")
-        dense = np.require(array, requirements=["C", "A"])
-        return dense if dense.dtype == dtype else dense.view(dtype)
+        raw = _raw(port, dtype, array)
+        if raw is None:
+            cause = f"input {port.name!r} is {array.dtype} instead of {_wanted(port, dtype)}"
+            extension = DTYPES[port.dtype].extension
+            remedy = f"convert it with astype({f'ml_dtypes.{extension}' if extension else repr(dtype.name)})"
+            raise self._input_error("input-dtype", cause, remedy)
+        return np.require(raw, requirements=["C", "A"])
 
     def _bind(self, state: _State, arrays: list[np.ndarray[Any, Any]]) -> None:
         sizes = self._symbol_sizes(arrays)
@@ -318,6 +321,11 @@ class Session:
         shape = self._bound_shape(state, index)
         return array if shape == array.shape else array.reshape(-1)[: _elements(shape)].reshape(shape).copy()
 
+    def _extend(self, results: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+        """The results as arrays of their own dtypes, where ml_dtypes has these."""
+        own = self._extended
+        return [array.view(own[i]) if i in own else array for i, array in enumerate(results)]
+
     def _spread(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """The feeds of the library's inputs: sequences become their elements, absent optionals go."""
         groups = self._input_groups or []
@@ -366,8 +374,10 @@ class Session:
     ) -> np.ndarray[Any, Any]:
         """`array`, if the output can be written to it."""
         cause = ""
-        if not isinstance(array, np.ndarray) or array.dtype != dtype:
-            cause = f"is {getattr(array, 'dtype', type(array).__name__)} instead of {dtype}"
+        raw = _raw(port, dtype, array) if isinstance(array, np.ndarray) else None
+        if raw is None:
+            given = getattr(array, "dtype", type(array).__name__)
+            cause = f"is {given} instead of {_wanted(port, dtype)}"
         elif array.shape != shape:
             cause = f"has the shape {_show(array.shape)} instead of {_show(shape)}"
         elif not (array.flags.c_contiguous and array.flags.writeable and array.flags.aligned):
@@ -377,7 +387,8 @@ class Session:
             raise IngotError(
                 "output-array", f"output {port.name!r} {cause}", where=self._where, remedy=remedy
             )
-        return array
+        assert raw is not None
+        return raw
 
     def _check_ports(self, ports: list[Port], kind: str) -> list[tuple[int, ...]]:
         """The dimensions of the library's inputs or outputs, which must be the manifest's."""
@@ -412,14 +423,15 @@ class Binding:
         arrays = session._take(state, feeds)
         self.inputs = dict(zip(session._input_index, arrays, strict=True))
         session._check_output_names(outputs, session._output_index)
-        self.outputs = [
+        made = [
             session._check_output(port, outputs[port.name], shape, dtype)
             if port.name in outputs
             else np.empty(shape, dtype)
             for port, (_, shape, dtype) in zip(session._outputs, state.made, strict=True)
         ]
-        for i, array in enumerate(self.outputs):
+        for i, array in enumerate(made):
             state.outputs[i] = _address(_from_buffer(array))
+        self.outputs = session._extend(made)
         self._session, self._state = session, state
         self._call = session._library.run_fast
         self._arguments = state.context, state.input_table, state.output_table
@@ -562,11 +574,29 @@ def _gathered(results: list[Any], groups: list[tuple[str, str, int]]) -> list[An
 
 def _ports(manifest: dict[str, Any], key: str, folder: Path) -> list[Port]:
     try:
-        ports = [Port(port["name"], port["dtype"], tuple(port["shape"])) for port in manifest[key]]
-        packed = [port for port in ports if DTYPES[port.dtype].bits < 8]
+        return [
+            Port(port["name"], DTYPES[port["dtype"]].name, tuple(port["shape"])) for port in manifest[key]
+        ]
     except (KeyError, TypeError) as error:
         raise damaged(folder, f"the manifest's {key} make no sense: {error}") from error
-    if packed:
-        cause = f"{packed[0].name!r} has elements of four bits, which Python cannot pass"
-        raise IngotError("unsupported", cause, where=str(folder), remedy="use the C interface")
-    return ports
+
+
+def _raw(port: Port, dtype: np.dtype[Any], array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """`array`, one of ml_dtypes as the integers of its bits; None where it is of another dtype than the port."""
+    if array.dtype == dtype:
+        return array
+    return array.view(dtype) if array.dtype.name == DTYPES[port.dtype].extension else None
+
+
+def _wanted(port: Port, dtype: np.dtype[Any]) -> str:
+    extension = DTYPES[port.dtype].extension
+    return f"{extension} of ml_dtypes or {dtype.name} of its bits" if extension else port.dtype
+
+
+def _extension(port: Port) -> np.dtype[Any] | None:
+    """The dtype of ml_dtypes for a type that NumPy lacks, if it can be imported."""
+    name = DTYPES[port.dtype].extension
+    try:
+        return np.dtype(getattr(importlib.import_module("ml_dtypes"), name)) if name else None
+    except (ImportError, AttributeError):
+        return None

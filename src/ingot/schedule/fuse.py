@@ -10,7 +10,22 @@ from dataclasses import replace
 from typing import Any
 
 from ingot.ir.index import Ix, Var, ix, nonnegative, product, substitute, var, weighted_sum
-from ingot.ir.nodes import Acc, Cast, Const, Index, Op, Read, Select, Value, data_of, reindex, rewrite, walk
+from ingot.ir.nodes import (
+    STORED,
+    Acc,
+    Cast,
+    Const,
+    Index,
+    Op,
+    Read,
+    Select,
+    Value,
+    data_of,
+    kept,
+    reindex,
+    rewrite,
+    walk,
+)
 from ingot.ir.ops import OPS
 from ingot.ir.program import (
     Attention,
@@ -71,9 +86,14 @@ def _is_state(tensor: Tensor) -> bool:
     return tensor.root()[0].kind == "state"
 
 
-def _is_movement(value: Value) -> bool:
-    """Whether a value is one element of a tensor, or a literal."""
-    return isinstance(value, Read | Const | Index)
+def _is_movement(producer: Map) -> bool:
+    """Whether an element is a literal or an element of another tensor, unchanged."""
+    return isinstance(_value(producer), Read | Const | Index)
+
+
+def _value(producer: Operation) -> Value:
+    """What a read of the output gives."""
+    return kept(producer.finish, producer.output.dtype)
 
 
 def _domain(operation: Operation) -> Ix:
@@ -95,7 +115,7 @@ def inline_maps(program: Program) -> int:
         if tensor in outputs or tensor in regions or not consumers or any(c in gone for c in consumers):
             continue
         if all(_can_inline(producer, c) for c in consumers) and (
-            len(consumers) == 1 or _is_movement(producer.finish)
+            len(consumers) == 1 or _is_movement(producer)
         ):
             for consumer in consumers:
                 _inline(producer, consumer)
@@ -118,15 +138,15 @@ def _can_inline(producer: Map, consumer: Operation) -> bool:
         return False
     if producer.guard != consumer.guard[: len(producer.guard)]:
         return False
-    movement = _is_movement(producer.finish)
+    movement = _is_movement(producer)
     if isinstance(consumer, Dense) and consumer.x is tensor:
-        return isinstance(producer.finish, Read) and _stays_affine(producer, consumer)
+        return isinstance(_value(producer), Read) and _stays_affine(producer, consumer)
     if isinstance(consumer, MatMul):
         in_operands = any(
             isinstance(n, Read) and n.tensor is tensor for v in (consumer.a, consumer.b) for n in walk(v)
         )
         if in_operands:
-            return isinstance(producer.finish, Read)
+            return isinstance(_value(producer), Read)
     if isinstance(consumer, Dense) and not movement:
         return False
     if movement:
@@ -221,7 +241,7 @@ def _replace(value: Value, producer: Map) -> Value:
             if node.tensor is not producer.output:
                 return replace(node, index=at)
             if at not in made:
-                made[at] = reindex(producer.finish, dict(zip(producer.axes, at, strict=True)))
+                made[at] = reindex(_value(producer), dict(zip(producer.axes, at, strict=True)))
             return made[at]
         if isinstance(node, Index):
             return replace(node, index=index(node.index))
@@ -300,7 +320,7 @@ def _places(value: Value, tensor: Tensor) -> bool:
 
 
 def _absorb(producer: Operation, consumer: Map, mapping: dict[Var, Ix]) -> Operation:
-    finished = reindex(producer.finish, mapping)
+    finished = reindex(_value(producer), mapping)
     tensor = producer.output
 
     def leaf(node: Value) -> Value | None:
@@ -455,7 +475,9 @@ def fuse_attention(program: Program) -> int:
         if not isinstance(last, MatMul) or not isinstance(last.a, Read):
             continue
         softmax = producers.get(last.a.tensor)
-        if not isinstance(softmax, Row) or softmax.op != "softmax" or softmax.over != softmax.axes[-1:]:
+        if not isinstance(softmax, Row) or softmax.output.dtype in STORED:
+            continue
+        if softmax.op != "softmax" or softmax.over != softmax.axes[-1:]:
             continue
         if not _all_of(last.a.index, (*last.axes[:-1], last.k)) or not isinstance(softmax.finish, Acc):
             continue
@@ -483,7 +505,7 @@ def _all_of(index: tuple[Ix, ...], axes: tuple[Var, ...]) -> bool:
 def _attention(first: MatMul, softmax: Row, last: MatMul) -> Attention:
     into = {a: ix(v) for a, v in zip(first.axes, (*last.axes[:-1], last.k), strict=True)}
     row = {a: ix(v) for a, v in zip(softmax.axes, (*last.axes[:-1], last.k), strict=True)}
-    scored = reindex(first.finish, into)
+    scored = reindex(_value(first), into)
 
     def leaf(node: Value) -> Value | None:
         return scored if isinstance(node, Read) and node.tensor is first.output else None

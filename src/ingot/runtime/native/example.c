@@ -164,9 +164,6 @@ static size_t element_bits(int32_t dtype) {
     case INGOT_BFLOAT16:
     case INGOT_INT16:
     case INGOT_UINT16: return 16;
-    case INGOT_INT4:
-    case INGOT_UINT4:
-    case INGOT_FLOAT4E2M1: return 4;
     default: return 8;
     }
 }
@@ -223,9 +220,10 @@ static void print_element(const void *data, int32_t dtype, uint64_t i) {
     case INGOT_UINT16: printf("%u\n", ((const uint16_t *)data)[i]); break;
     case INGOT_UINT32: printf("%" PRIu32 "\n", ((const uint32_t *)data)[i]); break;
     case INGOT_UINT64: printf("%" PRIu64 "\n", ((const uint64_t *)data)[i]); break;
-    case INGOT_UINT4:
-    case INGOT_INT4:
-    case INGOT_FLOAT4E2M1: printf("0x%x\n", ((const uint8_t *)data)[i / 2] >> (i % 2 * 4) & 15); break;
+    case INGOT_UINT4: printf("%u\n", ((const uint8_t *)data)[i] & 15u); break;
+    case INGOT_UINT2: printf("%u\n", ((const uint8_t *)data)[i] & 3u); break;
+    case INGOT_INT4: printf("%d\n", ((((const uint8_t *)data)[i] & 15) ^ 8) - 8); break;
+    case INGOT_INT2: printf("%d\n", ((((const uint8_t *)data)[i] & 3) ^ 2) - 2); break;
     case INGOT_BOOL:
     case INGOT_UINT8: printf("%u\n", ((const uint8_t *)data)[i]); break;
     default: printf("0x%02x\n", ((const uint8_t *)data)[i]);

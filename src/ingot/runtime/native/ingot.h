@@ -43,7 +43,7 @@ typedef enum ingot_status {
     INGOT_E_VALUE = -15     /* a value makes an operation undefined, found while running */
 } ingot_status;
 
-/* Element types, with the numbers of ONNX. Four-bit elements are packed two in a byte, the first one low. */
+/* Element types, with the numbers of ONNX. An element of four or two bits is the low bits of a byte of its own. */
 typedef enum ingot_dtype {
     INGOT_FLOAT32 = 1,
     INGOT_UINT8 = 2,
@@ -67,7 +67,9 @@ typedef enum ingot_dtype {
     INGOT_UINT4 = 21,
     INGOT_INT4 = 22,
     INGOT_FLOAT4E2M1 = 23,
-    INGOT_FLOAT8E8M0 = 24
+    INGOT_FLOAT8E8M0 = 24,
+    INGOT_UINT2 = 25,
+    INGOT_INT2 = 26
 } ingot_dtype;
 
 typedef struct ingot_desc ingot_desc;

@@ -134,7 +134,7 @@ API int32_t ingot_set_allocator(ingot_alloc_function alloc, ingot_free_function 
 
 static int32_t dtype_bits(int32_t dtype) {
     static const unsigned char bits[] = {0,  32, 8,  8,  16, 16, 32,  32 * 2, 0, 8, 16, 64, 32,
-                                         64, 64, 128, 16, 8,  8,  8,   8,      4, 4, 4,  8};
+                                         64, 64, 128, 16, 8,  8,  8,   8,      8, 8, 8,  8,  8,  8};
     return dtype > 0 && dtype < (int32_t)sizeof bits ? bits[dtype] : 0;
 }
 
@@ -144,6 +144,7 @@ static const char *dtype_name(int32_t dtype) {
         "int64",     "string",     "bool",           "float16",      "float64",        "uint32", "uint64",
         "complex64", "complex128", "bfloat16",       "float8e4m3fn", "float8e4m3fnuz", "float8e5m2",
         "float8e5m2fnuz",          "uint4",          "int4",         "float4e2m1",     "float8e8m0",
+        "uint2",     "int2",
     };
     return dtype >= 0 && dtype < (int32_t)(sizeof names / sizeof names[0]) ? names[dtype] : "unknown";
 }
