@@ -405,29 +405,10 @@ NORMS = [
     ),
 ]  # fmt: skip
 
-CUMSUM = [
-    case(f"cumsum_{name}", f"float[{shape}] x", f"y = CumSum<{attributes}>(x, a)", constants={"a": np.array(axis)}, whole=True, level=ulp(0))
-    for name, shape, axis, attributes in (
-        ("last", "3,17", 1, "exclusive=0"),
-        ("first", "9,5", 0, "exclusive=0"),
-        ("negative", "2,3,9", -1, "exclusive=0"),
-        ("exclusive", "3,9", 1, "exclusive=1"),
-        ("reverse", "3,9", 1, "reverse=1"),
-        ("both", "3,9", 1, "exclusive=1,reverse=1"),
-        ("one", "1", 0, "exclusive=0"),
-    )
-] + [
-    case("cumsum_int64", "int64[3,9] x", "y = CumSum(x, a)", "int64[] y", constants={"a": np.int64(1)}, level=EXACT),
-    case("cumsum_batch", "float[n,m] x", "y = CumSum(x, a)", constants={"a": np.int64(1)}, whole=True, level=ulp(0),
-         sizes=({"n": 1, "m": 1}, {"n": 2, "m": 17})),
-    case("cumsum_mask_positions", "int64[2,7] x", "c = Cast<to=6>(x)  s = CumSum(c, a)  m = Mul(s, c)  y = Cast<to=7>(m)", "int64[] y",
-         constants={"a": np.int64(1)}, level=EXACT),
-]  # fmt: skip
-
 NOTHING_REDUCED = [
     case(f"{operator.lower()}_of_no_axes", "float[3,5] x", f"q = Abs(x)  y = {operator}<noop_with_empty_axes=1>(q)", opset=18,
          oracle="onnxruntime")
     for operator in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp")
 ]  # fmt: skip
 
-CASES = [*NOTHING_REDUCED, *SUMS, *OTHERS, *ARGS, *POOLS, *BATCH_NORM, *SOFTMAX, *NORMS, *CUMSUM]
+CASES = [*NOTHING_REDUCED, *SUMS, *OTHERS, *ARGS, *POOLS, *BATCH_NORM, *SOFTMAX, *NORMS]

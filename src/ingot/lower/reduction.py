@@ -51,13 +51,13 @@ def reduce(
                 next(kept)
         else:
             index.append(ix(next(kept)))
-    element = value(cast(ctx.read(x, index), _wide(x.dtype)))
+    element = value(cast(ctx.read(x, index), sum_dtype(x.dtype)))
     result = cast(finish(Acc(element.dtype)), x.dtype)
     output = ctx.tensor(x.dtype, shape)
     return ctx.add(Reduce(output, out, result, name, tuple(over.values()), element))
 
 
-def _wide(dtype: str) -> str:
+def sum_dtype(dtype: str) -> str:
     """What sums of a dtype are kept in."""
     return "f32" if dtype == "f16" else dtype
 
@@ -73,7 +73,7 @@ def summed(
 ) -> Operand:
     """output[axes] = finish(sum over `over` of a * b)."""
     dtype = a.dtype
-    wide = _wide(dtype)
+    wide = sum_dtype(dtype)
     value = op("mul", cast(a, wide), cast(b, wide))
     done = rewrite(finish, lambda node: cast(Acc(wide), dtype) if isinstance(node, Acc) else None)
     return ctx.add(Reduce(output, axes, done, "add", over, value))
@@ -339,7 +339,7 @@ def row(
     finish: Callable[[tuple[Var, ...]], Value] | None = None,
 ) -> Operand:
     """A softmax or normalisation along axes; of halves in float."""
-    wide = _wide(x.dtype)
+    wide = sum_dtype(x.dtype)
     if wide != x.dtype:
         normal = row(ctx, ctx.map(x.shape, wide, lambda i: cast(ctx.read(x, i), wide)), axes, kind, epsilon)
 
@@ -425,7 +425,7 @@ def lp_norm(ctx: Context, node: Node) -> Operand:
     x, power = node.input(0), node.get("p", 2)
     if power not in (1, 2):
         raise node.unsupported(f"p={power}", "use 1 or 2")
-    axis, wide = axis_of(node, x.rank, -1), _wide(x.dtype)
+    axis, wide = axis_of(node, x.rank, -1), sum_dtype(x.dtype)
     whole = ctx.map(x.shape, wide, lambda i: cast(ctx.read(x, i), wide)) if wide != x.dtype else x
     if power == 1:
         norm = reduce(ctx, whole, [axis], True, "add", lambda v: op("abs", v))
@@ -484,7 +484,7 @@ def batch_normalization(ctx: Context, node: Node) -> Operand | list[Operand]:
     """
     x, gain, bias, mean, variance = (node.input(i) for i in range(5))
     epsilon = node.get("epsilon", EPSILON)
-    wide = _wide(x.dtype)
+    wide = sum_dtype(x.dtype)
     trains = bool(node.get("training_mode", 0)) if node.opset >= 14 else any(node.outputs[1:])
     together = bool(node.get("spatial", 1))
     given = [o.data for o in (gain, bias, mean, variance)]
@@ -514,7 +514,7 @@ def batch_normalization(ctx: Context, node: Node) -> Operand | list[Operand]:
 
 def moments(ctx: Context, x: Operand, axes: Sequence[int]) -> tuple[Operand, Operand]:
     """The mean and the variance over some axes, which are dropped; of halves in float."""
-    wide, count = _wide(x.dtype), product(x.shape[i] for i in axes)
+    wide, count = sum_dtype(x.dtype), product(x.shape[i] for i in axes)
     whole = ctx.map(x.shape, wide, lambda i: cast(ctx.read(x, i), wide)) if wide != x.dtype else x
     mean = reduce(ctx, whole, axes, False, "add", finish=lambda v: mean_of(v, count))
 
@@ -530,7 +530,7 @@ def _scale_and_shift(
     ctx: Context, gain: Operand, bias: Operand, mean: Operand, variance: Operand, epsilon: float
 ) -> tuple[Operand, Operand]:
     """gain / sqrt(variance + epsilon) and bias - mean * that, in the dtype of the statistics or float."""
-    wide = _wide(mean.dtype)
+    wide = sum_dtype(mean.dtype)
 
     def scale_at(i: tuple[Var, ...]) -> Value:
         v = cast(ctx.read(variance, i), wide)
@@ -554,18 +554,3 @@ def _running(ctx: Context, old: Operand, new: Operand, momentum: float) -> Opera
         return cast(op("add", kept, added), old.dtype)
 
     return ctx.map(old.shape, old.dtype, value)
-
-
-@lowers("CumSum")
-def cumsum(ctx: Context, node: Node) -> Operand:
-    """As a masked sum: quadratic in the axis, which is short where models use it."""
-    x = node.input(0)
-    axis = int(node.constant(1, "the axis").reshape(-1)[0]) % x.rank
-    reverse, exclusive = node.get("reverse", 0), node.get("exclusive", 0)
-    out = ctx.axes(x.shape)
-    over = var(ctx.unique("r"), x.shape[axis])
-    index = [ix(over) if i == axis else ix(a) for i, a in enumerate(out)]
-    relation = ("gt" if exclusive else "ge") if reverse else ("lt" if exclusive else "le")
-    keep = Op(relation, (Index(ix(over)), Index(ix(out[axis]))), "bool")
-    value = Select(keep, ctx.read(x, index), Const(0, x.dtype))
-    return ctx.add(Reduce(ctx.tensor(x.dtype, x.shape), out, Acc(x.dtype), "add", (over,), value))

@@ -191,6 +191,18 @@ def _indices(operation: Operation, tensor: Tensor) -> set[tuple[Ix, ...]]:
     return {r.index for r in operation.reads() if r.tensor is tensor}
 
 
+def _places_something(operation: Operation, tensor: Tensor) -> bool:
+    """Whether an element of a tensor is part of an index, where no accumulator can take its place."""
+    nodes = [n for v in operation.values().values() for n in walk(v)]
+    indices = [
+        i
+        for n in nodes
+        for i in (n.index if isinstance(n, Read) else [n.index] if isinstance(n, Index) else [])
+    ]
+    data = [v for i in indices for v in data_of(i)]
+    return any(isinstance(n, Read) and n.tensor is tensor for v in data for n in walk(v))
+
+
 def _stays_affine(producer: Map, consumer: Dense) -> bool:
     """Whether the inlined read keeps runs of BLOCK channels and rows of positions affine."""
     assert isinstance(producer.finish, Read)
@@ -268,6 +280,8 @@ def fuse_epilogues(program: Program) -> int:
             if not isinstance(producer, Dense | Reduce | Row | MatMul) or producer.guard != consumer.guard:
                 continue
             if uses[tensor] != [consumer] or tensor in consumer.flags():
+                continue
+            if _places_something(consumer, tensor):
                 continue
             mapping = _matching_axes(producer, consumer)
             if mapping is not None and not _small(consumer, producer):
@@ -427,6 +441,8 @@ def fuse_reshapes(program: Program) -> int:
             if not isinstance(producer, Dense) or tensor.region is not None or tensor.kind != "temp":
                 continue
             if uses[tensor] != [consumer] or producer.guard != consumer.guard or producer in gone:
+                continue
+            if _places_something(consumer, tensor):
                 continue
             mapping = _same_positions(producer, consumer)
             if mapping is not None:
