@@ -208,7 +208,7 @@ def spatial(
     return strides, dilations, pads
 
 
-def window_size(d: Ix, k: int, s: int, step: int, pads: tuple[int, int], ceil: bool) -> Ix:
+def window_size(d: Ix, k: int | Ix, s: int, step: int, pads: tuple[int, int], ceil: bool) -> Ix:
     """How many windows fit along one axis."""
     span = d + (pads[0] + pads[1] - (k - 1) * step - 1)
     if not ceil:
