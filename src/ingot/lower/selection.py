@@ -35,6 +35,8 @@ def non_zero(ctx: Context, node: Node) -> Operand:
     """The indices of the elements that are not zero, one a column; a scalar counts as a vector."""
     x = node.input(0)
     shape = x.shape or (ix(1),)
+    if product(shape) == ix(0):
+        return ctx.map([len(shape), 0], "i64", lambda _: Const(0, "i64"))
     flat = ctx.reshape(x, [product(x.shape)])
     count, which = places(ctx, product(shape), lambda i: cast(ctx.read(flat, [i]), "bool"))
     size = ctx.size(count, product(shape), 0, 1)
