@@ -7,7 +7,10 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 NAMES ?=
 OPTIONS ?=
 
-.PHONY: setup demo test test-all lint bench fuzz clean
+FRAMEWORKS := tensorflow
+ENVIRONMENTS := $(FRAMEWORKS:%=.venv-frameworks/%.stamp)
+
+.PHONY: setup demo test test-all test-frameworks lint bench fuzz clean
 
 setup: .venv/setup.stamp
 
@@ -15,10 +18,13 @@ demo: .venv/demo.stamp
 	$(BIN)/python examples/digits/demo.py
 
 test: setup
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not frameworks"
 
 test-all: setup
-	$(PYTEST)
+	$(PYTEST) -m "not frameworks"
+
+test-frameworks: setup $(ENVIRONMENTS)
+	$(BIN)/python -m pytest tests/frameworks -m frameworks
 
 lint: setup
 	$(BIN)/ruff check .
@@ -32,7 +38,7 @@ fuzz: setup
 	nice $(BIN)/python tests/fuzz/fuzz.py $(OPTIONS)
 
 clean:
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-frameworks build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "ingot needs Python 3.11 or newer with venv (on Debian: apt install python3-venv); name it with PYTHON=..." >&2; exit 2; }
@@ -41,6 +47,11 @@ clean:
 .venv/setup.stamp: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch .venv/setup.stamp .venv/demo.stamp
+
+.venv-frameworks/%.stamp: tests/frameworks/%.txt | .venv/bin/python
+	$(BIN)/python -m venv .venv-frameworks/$*
+	.venv-frameworks/$*/bin/python -m pip install --quiet --requirement $<
+	touch $@
 
 .venv/bench.stamp: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -8,6 +8,7 @@ CODES: dict[str, str] = {
     "compiler-not-found": "no usable C compiler",
     "external-data-missing": "a file of external weights is missing or too short",
     "external-data-outside": "a file of external weights lies outside the model's folder",
+    "framework-failed": "the process in which a framework converts its model crashed or took too long",
     "framework-missing": "a package that the importer of the model's format needs is not installed",
     "index-range": "an index that the model computes or is given is outside the tensor, found while running",
     "input-dtype": "an input array has the wrong dtype",

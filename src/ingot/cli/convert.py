@@ -16,8 +16,9 @@ def command(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A Caffe prototxt, a TFLite model, a PyTorch program (.pt2), an ONNX model, or MODULE:FACTORY, a Python "
-            "function that returns a torch.nn.Module.",
+            help="A Caffe prototxt, a TFLite model, a PyTorch program (.pt2), a TensorFlow SavedModel or frozen graph "
+            "(.pb), a Keras model (.keras, .h5), an ONNX model, or MODULE:FACTORY, a Python function that returns a "
+            "torch.nn.Module.",
             show_default=False,
         ),
     ],
@@ -32,6 +33,13 @@ def command(
             show_default=False,
         ),
     ] = None,
+    python: Annotated[
+        Path | None,
+        typer.Option(
+            help="The interpreter that has the model's framework (TensorFlow); the one that runs ingot by default.",
+            show_default=False,
+        ),
+    ] = None,
     shape: Shapes = None,
     json_output: Json = False,
 ) -> None:
@@ -40,7 +48,8 @@ def command(
     from ingot.report.inputs import parse_shapes
 
     file = output or Path(f"{Path(model).stem.rpartition(':')[2]}.onnx")
-    report = ingot.convert(model, file, weights=weights, shapes=parse_shapes(shape or ()) or None).to_dict()
+    shapes = parse_shapes(shape or ()) or None
+    report = ingot.convert(model, file, weights=weights, shapes=shapes, python=python).to_dict()
     if json_output:
         print_json(report)
         return

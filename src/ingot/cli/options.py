@@ -12,7 +12,7 @@ Model = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="A model: ONNX, Caffe (.prototxt), TFLite or PyTorch (.pt2).",
+        help="A model: ONNX, Caffe (.prototxt), TFLite, PyTorch (.pt2), TensorFlow or Keras.",
         show_default=False,
     ),
 ]

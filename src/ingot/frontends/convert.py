@@ -59,17 +59,20 @@ def convert(
     weights: str | os.PathLike[str] | None = None,
     shapes: Mapping[str, Sequence[int | str]] | None = None,
     inputs: Mapping[str, Any] | None = None,
+    python: str | os.PathLike[str] | None = None,
 ) -> Conversion:
     """A model of another framework as ONNX, written to `output` where one is named.
 
-    model: the path of a Caffe prototxt, a TFLite model, a PyTorch program (.pt2) or an ONNX file; "module:factory", a
-    function that returns a torch.nn.Module; or a torch.nn.Module, an onnx.ModelProto or an onnx_ir.Model. weights: the
+    model: the path of a Caffe prototxt, a TFLite model, a PyTorch program (.pt2), a TensorFlow SavedModel or frozen
+    graph, a Keras model or an ONNX file; "module:factory", a function that returns a torch.nn.Module; or a torch.nn.Module, an onnx.ModelProto or an onnx_ir.Model. weights: the
     caffemodel, where it is not beside the prototxt, or a checkpoint for the factory's module, which is loaded without
     running code. shapes: input name -> dimensions, integers or symbol names; of a module, those of forward's
-    parameters. inputs: example arrays for a module whose inputs are not all float32.
-    Raises IngotError: model-*, weights-*, framework-missing, unsupported, input-*, output-unwritable.
+    parameters. inputs: example arrays for a module whose inputs are not all float32. python: the interpreter that has
+    the framework of the model, for those that convert in a process of their own; this one by default.
+    Raises IngotError: model-*, weights-*, framework-*, option-invalid, unsupported, input-*, output-unwritable.
     """
-    loaded = load_model(model, shapes, None if weights is None else Path(weights), inputs)
+    paths = [None if path is None else Path(path) for path in (weights, python)]
+    loaded = load_model(model, shapes, paths[0], inputs, paths[1])
     if output is None:
         return Conversion(loaded)
     file = Path(output)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 class Format(NamedTuple):
     """name: with its article, fit for "the file is ...". remedy: how to come from there to ONNX.
 
-    importer: what reads it, a key of `importers.IMPORTERS`; "" where nothing does.
+    importer: what reads it, a key of `importers.IMPORTERS` or `process.FRAMEWORKS`; "" where nothing does.
     """
 
     name: str
@@ -23,10 +23,12 @@ _DOWNLOAD = "download the model again; its address probably gave a page instead 
 CAFFE = Format("a Caffe network", "give its prototxt", "caffe")
 TFLITE = Format("a TFLite model", "give the .tflite file", "tflite")
 TORCH = Format("a PyTorch program", "give the .pt2 file that torch.export.save wrote", "torch")
+TENSORFLOW = Format("a TensorFlow graph", "give the SavedModel, or the frozen graph (.pb)", "tensorflow")
+KERAS = Format("a Keras model", "give the .keras or .h5 file that model.save wrote", "tensorflow")
 _CHECKPOINT = "convert it with `ingot convert MODULE:FACTORY --weights CHECKPOINT --shape x:1x3x224x224`"
 _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"version https://git-lfs", Format("a Git LFS pointer, not the model itself", "run `git lfs pull`")),
-    (b"\x89HDF\r\n\x1a\n", Format("an HDF5 file (Keras weights)", _EXPORT)),
+    (b"\x89HDF\r\n\x1a\n", KERAS),
     (b"\x1f\x8b", Format("a gzip archive", "unpack it and give the .onnx file inside")),
     (b"BZh", Format("a bzip2 archive", "unpack it and give the .onnx file inside")),
     (b"\xfd7zXZ\x00", Format("an xz archive", "unpack it and give the .onnx file inside")),
@@ -79,8 +81,8 @@ def recognise(head: bytes, name: str = "") -> Format | None:
             return found
     if len(head) >= 9 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 1 << 27:
         return Format("a safetensors file, which holds weights and no network", _EXPORT)
-    if name == "saved_model.pb":
-        return Format("a TensorFlow SavedModel", _EXPORT)
+    if name == "saved_model.pb" or (name.endswith(".pb") and head.startswith(b"\n")):
+        return TENSORFLOW
     return _text(head)
 
 
@@ -90,7 +92,7 @@ def _zip(head: bytes, name: str) -> Format:
     if b"data.pkl" in head or name.endswith((".pt", ".pth", ".ckpt")):
         return Format("a PyTorch checkpoint, which holds weights and no network", _CHECKPOINT)
     if b"metadata.json" in head and (b"config.json" in head or name.endswith(".keras")):
-        return Format("a Keras model (zip)", _EXPORT)
+        return KERAS
     return Format("a zip archive", "unpack it and give the .onnx file inside")
 
 

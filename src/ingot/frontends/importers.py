@@ -1,4 +1,4 @@
-"""What reads the formats that are not ONNX: a table, and how a missing framework is told."""
+"""What reads the formats that are not ONNX: a table, and how a missing package is told."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import onnx
 import onnx_ir as ir
 
 from ingot.errors import IngotError
 from ingot.frontends.formats import recognise
+from ingot.frontends.process import FRAMEWORKS, convert_apart
 
 
 class Importer(NamedTuple):
@@ -52,8 +54,9 @@ def importer(name: str, where: str) -> Any:
 
 
 def importable(path: Path) -> bool:
-    """Whether a file is of a format of `IMPORTERS`."""
+    """Whether a file is of a format of `IMPORTERS` or `FRAMEWORKS`."""
     try:
+        path = model_file(path)
         with path.open("rb") as file:
             known = recognise(file.read(4096), path.name)
     except OSError:
@@ -61,8 +64,18 @@ def importable(path: Path) -> bool:
     return known is not None and bool(known.importer)
 
 
-def import_file(name: str, path: Path, weights: Path | None) -> ir.Model:
-    """The model in a file of a format, as ONNX. Raises IngotError."""
+def model_file(path: Path) -> Path:
+    """The file that stands for a model: of a folder that is a SavedModel, its saved_model.pb."""
+    inside = path / "saved_model.pb"
+    return inside if inside.is_file() else path
+
+
+def import_file(
+    name: str, path: Path, weights: Path | None, python: Path | None
+) -> ir.Model | onnx.ModelProto:
+    """The model in a file of a format, as ONNX; a ModelProto is not checked yet. Raises IngotError."""
+    if name in FRAMEWORKS:
+        return convert_apart(name, path, weights, python)
     module = importer(name, str(path))
     try:
         model = module.read(path, weights)

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from ingot.errors import IngotError
 from ingot.frontends.check import check_model, external_path
 from ingot.frontends.formats import recognise
-from ingot.frontends.importers import import_file, import_torch, is_torch
+from ingot.frontends.importers import import_file, import_torch, is_torch, model_file
 from ingot.frontends.old_opsets import OLDEST, upgraded
 from ingot.frontends.shapes import apply_shapes, name_symbols
 from ingot.frontends.structure import expand_inputs
@@ -33,17 +33,19 @@ def load_model(
     shapes: Mapping[str, Sequence[int | str] | None] | None = None,
     weights: Path | None = None,
     inputs: Mapping[str, Any] | None = None,
+    python: Path | None = None,
 ) -> ir.Model:
     """The model as onnx_ir, checked, with constants only as initializers and every input dimension known or named.
 
-    model: the path of a file, in ONNX or a format of `importers.IMPORTERS`, "module:factory" for a PyTorch network, or a
+    model: the path of a file, in ONNX or a format that is imported, "module:factory" for a PyTorch network, or a
     model in memory, which is not changed, but that an onnx_ir.Model gets its nodes in topological order. shapes: new
     shapes of inputs, of
     integers and symbol names, and what sequences and optionals are made of; see `apply_shapes` and `expand_inputs`.
     weights: the file of the weights, for formats that keep them apart. inputs: example arrays for a PyTorch network.
+    python: the interpreter that has the framework of `process.FRAMEWORKS` which converts the file; this one by default.
     Initializers that are also graph inputs are constants. Values of all graphs have distinct names, and nodes stand
     in topological order. External data is mapped, not read. Operators that nobody knows are no error here.
-    Raises IngotError: model-*, external-data-*, input-name, input-shape, and of importers weights-*, framework-missing,
+    Raises IngotError: model-*, external-data-*, input-name, input-shape, and of importers weights-*, framework-*,
     unsupported.
     """
     if isinstance(model, ir.Model):
@@ -54,7 +56,7 @@ def load_model(
         given = {name: shape for name, shape in (shapes or {}).items() if shape is not None}
         loaded = import_torch(model, weights, inputs or {}, given)
     elif isinstance(model, str | os.PathLike):
-        loaded = _from_file(Path(model), weights)
+        loaded = _from_file(model_file(Path(model)), weights, python)
     else:
         raise IngotError(
             "model-not-found",
@@ -69,7 +71,7 @@ def load_model(
     return loaded
 
 
-def _from_file(path: Path, weights: Path | None) -> ir.Model:
+def _from_file(path: Path, weights: Path | None, python: Path | None) -> ir.Model:
     where = str(path)
     try:
         data = path.read_bytes()
@@ -82,7 +84,8 @@ def _from_file(path: Path, weights: Path | None) -> ir.Model:
         raise IngotError("model-empty", "the file has no bytes", where=where, remedy=_AGAIN)
     known = recognise(data[:4096], path.name)
     if known is not None and known.importer:
-        return import_file(known.importer, path, weights)
+        made = import_file(known.importer, path, weights, python)
+        return made if isinstance(made, ir.Model) else _from_proto(made, b"", (), where)
     if known is not None:
         raise IngotError("model-not-onnx", f"the file is {known.name}", where=where, remedy=known.remedy)
     try:

@@ -1,0 +1,247 @@
+"""Converts a model with its own framework: `PYTHON worker.py REQUEST`, run by an interpreter that has the framework.
+
+It imports nothing of ingot. REQUEST is a JSON object: "framework", a key of `FRAMEWORKS`; "model" and "weights", paths,
+or null; "output", the ONNX file to write; "opset". The last line of the standard output is the answer, a JSON object:
+empty, or an error's "code", "cause" and "remedy".
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Failure(Exception):  # noqa: N818
+    """An error of ingot: its code, cause and remedy."""
+
+
+class Framework(NamedTuple):
+    """packages: what has to be importable. convert: from (model, weights, opset) to an onnx.ModelProto."""
+
+    packages: tuple[str, ...]
+    convert: Callable[[str, str | None, int], Any]
+
+
+def from_tensorflow(model: str, weights: str | None, opset: int) -> Any:
+    """A SavedModel (its saved_model.pb), a Keras model (.keras, .h5) or a frozen graph (.pb)."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+    if os.path.basename(model) == "saved_model.pb":
+        names, function, signature = _saved_model(tf, os.path.dirname(model) or ".")
+    elif model.endswith(".pb"):
+        return _frozen_graph(tf, model, opset)
+    else:
+        names, function, signature = _keras_model(tf, model)
+    from tf2onnx.convert import from_function
+
+    own: dict[str, Any] = {"Erfc": (_erfc, [])}
+    proto, _ = _converted(
+        lambda: from_function(tf.function(function), signature, opset=opset, custom_op_handlers=own)
+    )
+    order = {name: place for place, name in enumerate(names)}
+    outputs = sorted(proto.graph.output, key=lambda value: order.get(value.name, len(order)))
+    del proto.graph.output[:]
+    proto.graph.output.extend(outputs)
+    return proto
+
+
+def _saved_model(tf: Any, folder: str) -> tuple[list[str], Any, list[Any]]:
+    """The names of the outputs, the function of its signature, and its inputs."""
+    loaded = _read(lambda: tf.saved_model.load(folder))
+    signatures = dict(loaded.signatures)
+    found = signatures.get("serving_default") or (
+        next(iter(signatures.values())) if len(signatures) == 1 else None
+    )
+    if found is None:
+        raise Failure(
+            "unsupported",
+            f"it has {len(signatures)} signatures and none is named serving_default",
+            "save it with signatures={'serving_default': function}",
+        )
+    specs = found.structured_input_signature[1]
+    inputs = {name: specs[name] for name in sorted(specs, key=_natural)}
+
+    def function(*values: Any) -> Any:
+        held = loaded  # a signature does not keep its variables alive
+        assert held is not None
+        return found(**dict(zip(inputs, values, strict=True)))
+
+    signature = [tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in inputs.items()]
+    return sorted(found.structured_outputs, key=_natural), function, signature
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that puts output_2 before output_10: a SavedModel does not keep the order of its outputs."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _keras_model(tf: Any, path: str) -> tuple[list[str], Any, list[Any]]:
+    model = _read(lambda: tf.keras.models.load_model(path, compile=False, safe_mode=True))
+    if not getattr(model, "inputs", None):
+        raise Failure(
+            "unsupported",
+            "the shapes of its inputs are not in the file",
+            "save it as a SavedModel with model.export(folder)",
+        )
+    names: list[str] = []
+    for name in getattr(model, "output_names", None) or ["output"]:
+        names.append(name if name not in names else f"{name}_{len(names)}")
+
+    def function(*values: Any) -> Any:
+        results = tf.nest.flatten(model(values[0] if len(values) == 1 else list(values), training=False))
+        return dict(zip(names, results, strict=True))
+
+    signature = [tf.TensorSpec(value.shape, value.dtype, value.name) for value in model.inputs]
+    return names, function, signature
+
+
+def _frozen_graph(tf: Any, path: str, opset: int) -> Any:
+    """Its inputs are the placeholders, its outputs what no node uses."""
+    from tf2onnx.convert import from_graph_def
+
+    def read() -> Any:
+        graph_def = tf.compat.v1.GraphDef()
+        with open(path, "rb") as file:
+            graph_def.ParseFromString(file.read())
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(graph_def, name="")
+        return graph_def, graph
+
+    graph_def, graph = _read(read)
+    operations = graph.get_operations()
+    inputs = [
+        out for op in operations if op.type in ("Placeholder", "PlaceholderWithDefault") for out in op.outputs
+    ]
+    outputs = [
+        out
+        for op in operations
+        if op.outputs
+        and op.type not in ("Const", "Placeholder")
+        and not any(o.consumers() for o in op.outputs)
+        for out in op.outputs
+    ]
+    if not inputs or not outputs:
+        raise Failure(
+            "model-invalid", "it has no placeholder, or no result", "freeze a graph that computes something"
+        )
+    renamed = {value.name: value.name.removesuffix(":0") for value in inputs + outputs}
+    proto, _ = _converted(
+        lambda: from_graph_def(
+            graph_def,
+            name="graph",
+            input_names=[value.name for value in inputs],
+            output_names=[value.name for value in outputs],
+            opset=opset,
+            tensors_to_rename=renamed,
+            custom_op_handlers={"Erfc": (_erfc, [])},
+        )
+    )
+    return proto
+
+
+def _erfc(graph: Any, node: Any, name: str, _: list[Any]) -> None:
+    """erfc(x) = 1 - erf(x), which tf2onnx lacks; Keras has it in GELU."""
+    import numpy as np
+    from tf2onnx.utils import make_name, map_onnx_to_numpy_type
+
+    (out,) = node.output
+    shape, dtype = graph.get_shape(out), graph.get_dtype(out)
+    erf = graph.make_node("Erf", node.input, shapes=[shape], dtypes=[dtype])
+    one = graph.make_const(make_name("one"), np.array(1, map_onnx_to_numpy_type(dtype)))
+    graph.remove_node(node.name)
+    graph.make_node(
+        "Sub", [one.output[0], erf.output[0]], name=name, outputs=[out], shapes=[shape], dtypes=[dtype]
+    )
+
+
+FRAMEWORKS: dict[str, Framework] = {
+    "tensorflow": Framework(("tensorflow", "tf2onnx"), from_tensorflow),
+}
+
+
+def _read(action: Callable[[], Any]) -> Any:
+    """What the framework reads from a file."""
+    try:
+        return action()
+    except Exception as error:
+        raise Failure(
+            "model-invalid",
+            f"the framework cannot read it: {_line(error)}",
+            "copy or save the model again; one that would run code of its own is not read",
+        ) from error
+
+
+def _converted(action: Callable[[], Any]) -> Any:
+    """What the framework's exporter makes of a model."""
+    try:
+        return action()
+    except Exception as error:
+        raise Failure(
+            "unsupported",
+            f"the framework cannot convert it: {_line(error)}",
+            "the framework's own exporter, called by hand, shows the whole reason",
+        ) from error
+
+
+def _line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+
+
+def _check_operators(proto: Any) -> None:
+    """Raise Failure for operators that the exporter left as they were in the framework."""
+    import onnx
+
+    known = {(schema.domain, schema.name) for schema in onnx.defs.get_all_schemas()}
+    known |= {(function.domain, function.name) for function in proto.functions}
+    left: set[str] = set()
+    graphs = [proto.graph]
+    while graphs:
+        for node in graphs.pop().node:
+            if ("" if node.domain == "ai.onnx" else node.domain, node.op_type) not in known:
+                left.add(node.op_type)
+            for attribute in node.attribute:
+                graphs += [attribute.g] if attribute.HasField("g") else []
+                graphs += attribute.graphs
+    if left:
+        raise Failure(
+            "unsupported",
+            f"the exporter has no ONNX for these operators: {', '.join(sorted(left))}",
+            "end the network before them",
+        )
+
+
+def main(request: dict[str, Any]) -> dict[str, str]:
+    """Write the ONNX file. The answer."""
+    framework = FRAMEWORKS[request["framework"]]
+    try:
+        for package in framework.packages:
+            importlib.import_module(package)
+    except ImportError as error:
+        return {"code": "framework-missing", "cause": str(error), "remedy": ""}
+    try:
+        proto = framework.convert(request["model"], request["weights"], request["opset"])
+        _check_operators(proto)
+        data = proto.SerializeToString()
+    except Failure as failure:
+        code, cause, remedy = failure.args
+        return {"code": code, "cause": cause, "remedy": remedy}
+    with open(request["output"], "wb") as file:
+        file.write(data)
+    return {}
+
+
+if __name__ == "__main__":
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) != here]
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    answer = main(json.loads(sys.argv[1]))
+    os.write(answers, (json.dumps(answer) + "\n").encode())

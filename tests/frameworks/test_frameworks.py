@@ -1,0 +1,115 @@
+"""Models of other frameworks, built by them: what becomes of each computes what its framework computes.
+
+`make test-frameworks` makes the interpreters.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ingot
+from ingot.errors import IngotError
+from ingot.testing import CLOSE, Array, Feed, assert_close
+
+pytestmark = pytest.mark.frameworks
+
+HERE = Path(__file__).parent
+Made = Callable[[str], tuple[Path, Path]]
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A framework's name -> its interpreter and the folder of the networks that it made."""
+    folders: dict[str, Path] = {}
+
+    def make(name: str) -> tuple[Path, Path]:
+        python = HERE.parents[1] / ".venv-frameworks" / name / "bin" / "python"
+        if not python.exists():
+            pytest.skip(f"there is no {python}; run `make test-frameworks`")
+        if name not in folders:
+            folder = tmp_path_factory.mktemp(name)
+            subprocess.run([python, HERE / f"make_{name}.py", folder], check=True, capture_output=True)
+            folders[name] = folder
+        return python, folders[name]
+
+    return make
+
+
+def arrays(path: Path) -> tuple[Feed, list[Array]]:
+    """The inputs by name, and the outputs that the framework gave for them."""
+    with np.load(path) as held:
+        inputs = {key.removeprefix("in:"): held[key] for key in held if key.startswith("in:")}
+        return inputs, [held[f"out:{place}"] for place in range(len(held) - len(inputs))]
+
+
+def check(python: Path, model: Path, expected: Path, reduction: int) -> None:
+    """Convert a model, compile and run it, and compare."""
+    converted = ingot.convert(model, python=python).model
+    inputs, outputs = arrays(expected)
+    names = [str(value.name) for value in converted.graph.inputs]
+    feed = inputs if set(inputs) == set(names) else dict(zip(names, inputs.values(), strict=True))
+    found = ingot.load(ingot.compile(converted)).run(None, feed)
+    for one, other in zip(found, outputs, strict=True):
+        assert_close(one, other, CLOSE, reduction=reduction, scale=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("cnn.keras", "cnn"),
+        ("cnn.h5", "cnn"),
+        ("cnn", "cnn"),
+        ("cnn.pb", "cnn"),
+        ("lstm.keras", "lstm"),
+        ("lstm.h5", "lstm"),
+        ("lstm", "lstm"),
+        ("gru.keras", "gru"),
+        ("attention.keras", "attention"),
+        ("attention", "attention"),
+        ("control", "control_then"),
+        ("control", "control_else"),
+    ],
+)
+def test_tensorflow(model: str, expected: str, made: Made) -> None:
+    python, folder = made("tensorflow")
+    check(python, folder / model, folder / f"{expected}.npz", reduction=300)
+
+
+@pytest.mark.parametrize("name", ["lambda.keras", "lambda.h5"])
+def test_a_keras_file_runs_no_code(name: str, made: Made) -> None:
+    python, folder = made("tensorflow")
+    with pytest.raises(IngotError, match="Lambda") as caught:
+        ingot.convert(folder / name, python=python)
+    assert caught.value.code == "model-invalid"
+
+
+def test_names_and_orders_are_the_models(made: Made) -> None:
+    python, folder = made("tensorflow")
+    graph = ingot.convert(folder / "attention.keras", python=python).model.graph
+    assert [value.name for value in graph.inputs] == ["tokens", "gain"]
+    assert [value.name for value in graph.outputs] == ["hidden", "alpha"]
+
+
+@pytest.mark.parametrize("name", ["cnn.keras", "cnn.h5", "cnn.pb", "cnn/saved_model.pb"])
+def test_damaged_files(name: str, made: Made, tmp_path: Path) -> None:
+    python, folder = made("tensorflow")
+    data = (folder / name).read_bytes()
+    for place, damaged in enumerate([data[: len(data) // 2], data[:100] + bytes(200) + data[300:]]):
+        path = tmp_path / str(place) / Path(name).name
+        path.parent.mkdir()
+        path.write_bytes(damaged)
+        with pytest.raises(IngotError) as caught:
+            ingot.convert(path, python=python)
+        assert caught.value.code in ("model-invalid", "model-not-onnx", "framework-failed"), caught.value
+
+
+def test_an_operator_without_onnx(made: Made) -> None:
+    python, folder = made("tensorflow")
+    with pytest.raises(IngotError, match="Betainc") as caught:
+        ingot.convert(folder / "betainc", python=python)
+    assert caught.value.code == "unsupported"
