@@ -162,11 +162,11 @@ def test_the_runtime_needs_numpy_and_the_standard_library_alone() -> None:
                 assert {one.split(".")[0] for one in names} <= allowed, name
 
 
-def test_nothing_but_the_c_templates_is_no_python() -> None:
-    """The package holds its modules, the runtime's C and the marker of its types."""
+def test_nothing_but_templates_is_no_python() -> None:
+    """The package holds its modules, the runtime's C, the template of a page and the marker of its types."""
     others = {
         path.relative_to(SOURCE).parts[:2]
         for path in SOURCE.rglob("*")
         if path.is_file() and path.suffix not in (".py", ".pyc")
     }
-    assert others == {("py.typed",), ("runtime", "native")}
+    assert others == {("py.typed",), ("report", "page.html"), ("runtime", "native")}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import onnx
 import onnx_ir
@@ -23,7 +23,7 @@ from ingot.emit.model import emit as write_c
 from ingot.emit.package import Package
 from ingot.errors import IngotError
 from ingot.frontends import load_model
-from ingot.graph.pipeline import optimize
+from ingot.graph.pipeline import PassReport, optimize
 from ingot.ir.index import Var, show
 from ingot.ir.program import Program, Tensor
 from ingot.ir.show import show_program
@@ -60,6 +60,19 @@ NUMPY_NAMES = {
 }  # fmt: skip
 
 
+class Observer(Protocol):
+    """What is told of a compilation while it runs, and changes nothing of what it sees."""
+
+    def loaded(self, graph: onnx_ir.Model) -> None:
+        """The model as it was read; later stages rewrite it in place."""
+
+    def applied(self, report: PassReport) -> None:
+        """What one application of a graph rule did to it."""
+
+    def planned(self, program: Program, steps: Sequence[Step], memory: Plan) -> None:
+        """What runs, and where its tensors lie."""
+
+
 def compile(
     model: str | Path | onnx.ModelProto | onnx_ir.Model,
     *,
@@ -74,6 +87,7 @@ def compile(
     tune: float | None = None,
     tuning: str | Path | None = None,
     progress: Progress | None = None,
+    observer: Observer | None = None,
 ) -> Package:
     """Cast a model into a package.
 
@@ -85,7 +99,7 @@ def compile(
     step, which `ingot bench --profile` reads, and the report lists the "steps". tune: seconds to spend on timing kernels of this
     model in other tiles and methods on this machine; the result is kept where the whole model is faster with it. tuning:
     a file of earlier results, used with or without tune, which adds to it; without a file it adds to
-    $INGOT_TUNING. progress: called with (stage, done, total).
+    $INGOT_TUNING. progress: called with (stage, done, total). observer: shown the graph and the plan as they are made.
     Raises IngotError; nothing is written but the build cache and the file of results.
     """
     if precision not in ("f32", "bf16"):
@@ -121,8 +135,10 @@ def compile(
         graph = load_model(model, shapes)
         label = label_of(model, graph, name)
         before = sum(1 for _ in graph.graph.all_nodes())
+    if observer is not None:
+        observer.loaded(graph)
     with stages("optimise graph"):
-        optimize(graph, keep=REGISTRY)
+        optimize(graph, on_pass=None if observer is None else observer.applied, keep=REGISTRY)
         after = sum(1 for _ in graph.graph.all_nodes())
         stages.trace.model("optimised", graph)
     tuned: dict[str, float] = {}
@@ -143,6 +159,8 @@ def compile(
     program, layouts, steps = schedule(graph, label, chosen, stages, choices, precision, winograd_error)
     with stages("memory"):
         memory = plan(program, layouts)
+    if observer is not None:
+        observer.planned(program, steps, memory)
     with stages("emit"):
         emitted = write_c(program, steps, memory, chosen, __version__, profile)
     with stages("build"):

@@ -69,6 +69,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            help="HTML file to write: the graph before and after each rule, costs, memory. With several targets each adds its "
+            "name.",
+            show_default=False,
+        ),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Compile a model to a package: a native library with a C API, its weights, a header and an example."""
@@ -89,6 +98,7 @@ def command(
             tuning=tuning,
             max_memory=max_memory,
             winograd_error=winograd_error,
+            report=report,
             progress=progress,
         )
         seconds = time.perf_counter() - start

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from ingot.cli.options import Json, Source
+import typer
+
+from ingot.cli.options import Json, Precision, PrecisionName, Shapes, Source, Target
 from ingot.cli.output import bytes_text, print_json, print_table, shape_text
 
 
-def command(source: Source, json_output: Json = False) -> None:
-    """Show the inputs, outputs, operators and sizes of a model, or the manifest of a package."""
+def command(
+    source: Source,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="HTML file to write: the graph before and after each rule, costs, memory.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Target = "native",
+    shape: Shapes = None,
+    precision: Precision = PrecisionName.f32,
+    json_output: Json = False,
+) -> None:
+    """Show the inputs, outputs, operators and sizes of a model, or the manifest of a package.
+
+    --target, --shape and --precision are those that the page is made for.
+    """
     from ingot.report.inspect import inspect
 
     report = inspect(source)
+    if html is not None:
+        from ingot.report.inputs import parse_shapes
+        from ingot.report.page import page_data, write_page
+
+        shapes = parse_shapes(shape or ()) or None
+        write_page(page_data(source, shapes=shapes, target=target, precision=precision.value), html)
     if json_output:
         print_json(report)
     elif report["kind"] == "package":

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import ingot
+from ingot.compiler import identifier
 from ingot.emit.package import check_destination
 from ingot.errors import IngotError
 from ingot.kernels.use_winograd import DEFAULT_ERROR
 from ingot.report.accuracy import accuracy
 from ingot.report.inputs import parse_shapes
+from ingot.report.optimize import destination
+from ingot.report.page import Recorder, write_page
 from ingot.report.sources import Progress
 from ingot.target import resolve
 
@@ -45,12 +48,14 @@ def build(
     tuning: Path | None = None,
     max_memory: str | None = None,
     winograd_error: float | None = None,
+    report: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Build]:
     """Compiles `model` for each target and saves what comes out; nothing is saved unless all of them compile.
 
     output: the package folder, by default the model's name with ".ingot" in the current folder. With several targets
-    "net.ingot" becomes "net.avx2.ingot" and so on. shapes: "x:1x3x224x224" texts. max_memory: most bytes that the arena
+    "net.ingot" becomes "net.avx2.ingot" and so on. report: an HTML file that shows what was compiled, and how; with several
+    targets one each, named in the same way. shapes: "x:1x3x224x224" texts. max_memory: most bytes that the arena
     may take, such as "64M". Of a precision below f32 the report and the manifest get the "accuracy", measured on `inputs`
     as `accuracy` takes them. tune, tuning, winograd_error: as `ingot.compile` takes
     them, None for its default. Raises IngotError, and memory-exceeded.
@@ -61,16 +66,17 @@ def build(
         raise IngotError(
             "option-invalid", "a target is named twice", where="--target", remedy="name each once"
         )
-    folder = output or Path(f"{model.stem}.ingot")
-    if len(chosen) == 1:
-        folders = [folder]
-    else:
-        folders = [folder.with_name(f"{folder.stem}.{name}{folder.suffix or '.ingot'}") for name in chosen]
+    folders = _each(output or Path(f"{model.stem}.ingot"), chosen, ".ingot")
+    pages = [] if report is None else _each(report, chosen, ".html")
     for place in folders:
         check_destination(place)
+    for page in pages:
+        destination(page)
     table = parse_shapes(shapes)
     packages = []
+    recorders = []
     for name in chosen:
+        recorder = None if report is None else Recorder(identifier(model.stem), name, precision)
         package = ingot.compile(
             model,
             shapes=table or None,
@@ -82,6 +88,7 @@ def build(
             tuning=tuning,
             winograd_error=DEFAULT_ERROR if winograd_error is None else winograd_error,
             progress=progress,
+            observer=recorder,
         )
         arena = package.report["arena_bytes"]
         if limit is not None and arena > limit:
@@ -95,10 +102,20 @@ def build(
             loss = accuracy(model, package, inputs=inputs, shapes=table or None, cc=cc).to_dict()
             package.report["accuracy"] = package.manifest["accuracy"] = loss
         packages.append((name, package))
+        recorders += [] if recorder is None else [recorder]
+    for page, recorder in zip(pages, recorders, strict=True):
+        write_page(recorder.data(), page)
     return [
         Build(package.save(place), {"target": name, **package.report})
         for place, (name, package) in zip(folders, packages, strict=True)
     ]
+
+
+def _each(path: Path, targets: Sequence[str], suffix: str) -> list[Path]:
+    """A path for each target: itself where there is one, otherwise with the target's name before the suffix."""
+    if len(targets) == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}.{name}{path.suffix or suffix}") for name in targets]
 
 
 def parse_bytes(text: str) -> int:

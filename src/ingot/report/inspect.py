@@ -22,7 +22,7 @@ def inspect(source: Any) -> dict[str, Any]:
     """
     if isinstance(source, Package) or is_folder(source):
         return _package(source if isinstance(source, Package) else Package.open(source))
-    return _model(load_model(source), Path(source).stem if isinstance(source, (str, Path)) else "")
+    return facts(load_model(source), Path(source).stem if isinstance(source, (str, Path)) else "")
 
 
 def _package(package: Package) -> dict[str, Any]:
@@ -38,7 +38,8 @@ def _package(package: Package) -> dict[str, Any]:
     }
 
 
-def _model(model: ir.Model, name: str) -> dict[str, Any]:
+def facts(model: ir.Model, name: str) -> dict[str, Any]:
+    """What `inspect` tells of a model that is loaded already."""
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
     operators = Counter(f"{node.domain}::{node.op_type}" if node.domain else node.op_type for node in nodes)
     weights = [

@@ -103,7 +103,7 @@ def optimize(
     and those of bad models.
     """
     check_names(disable)
-    target = None if output is None else _destination(Path(output))
+    target = None if output is None else destination(Path(output))
     graph = load_model(model, shapes)
     before, opset_before = _operators(graph), graph.opset_imports.get("", 1)
     start = time.perf_counter()
@@ -192,7 +192,8 @@ def _verified(
     return checks
 
 
-def _destination(path: Path) -> Path:
+def destination(path: Path) -> Path:
+    """Where a file will be written. Raises IngotError output-unwritable where it cannot."""
     target = path.absolute()
     if target.is_dir():
         raise IngotError("output-unwritable", "it is a folder", where=str(path), remedy=_CHOOSE)

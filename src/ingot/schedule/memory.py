@@ -27,8 +27,8 @@ ALIGN = 64
 class Plan:
     """Where every temporary lies.
 
-    offsets: bytes from the arena's start, by tensor; size: bytes of the arena; both expressions of the symbols.
-    lower_bound, typical_size: the largest sum of bytes alive at once, and `size`, where the symbols have `typical` values.
+    offsets: bytes from the arena's start, by tensor; size: bytes of the arena; both expressions of the symbols. lives:
+    what the arena holds, and when. lower_bound, typical_size: the largest sum of bytes alive at once, and `size`, where the symbols have `typical` values.
     """
 
     offsets: dict[Tensor, Ix]
@@ -36,10 +36,11 @@ class Plan:
     typical: dict[str, int]
     lower_bound: int
     typical_size: int
+    lives: list[Life]
 
 
 @dataclass
-class _Life:
+class Life:
     """The bytes that some tensors share, from the first to the last operation. size: the bytes at typical values."""
 
     tensors: list[Tensor]
@@ -60,7 +61,7 @@ def plan(program: Program, layouts: Mapping[Tensor, Layout]) -> Plan:
     if any(not life.bytes.is_const for life in lives):
         candidates.append(_slots(lives))
     offsets, size = min(candidates, key=lambda placed: evaluate(placed[1], values))
-    return Plan(offsets, size, values, _lower_bound(lives), evaluate(size, values))
+    return Plan(offsets, size, values, _lower_bound(lives), evaluate(size, values), lives)
 
 
 def typical_values(program: Program) -> dict[str, int]:
@@ -73,7 +74,7 @@ def typical_values(program: Program) -> dict[str, int]:
     return values
 
 
-def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mapping[str, int]) -> list[_Life]:
+def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mapping[str, int]) -> list[Life]:
     """A life for each storage; operations that can work in place share one.
 
     What a loop and something outside of it touch lives for the whole loop: turns come back to its start.
@@ -105,14 +106,14 @@ def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mappi
                 if source in spans and spans[source][1] == i and works_in_place(operation, source, layouts):
                     storage[output] = storage[source]
                     break
-    lives: dict[Tensor, _Life] = {}
+    lives: dict[Tensor, Life] = {}
     for tensor, (first, last) in spans.items():
         owner = storage[tensor]
         if owner not in lives:
             size = most(layouts[owner].size(owner.shape), bounds)
             assert size is not None, f"{owner} has no bound"
             padded = _aligned(size * DTYPES[owner.dtype].itemsize)
-            lives[owner] = _Life([owner], first, last, padded, evaluate(padded, values))
+            lives[owner] = Life([owner], first, last, padded, evaluate(padded, values))
         if tensor is not owner:
             lives[owner].tensors.append(tensor)
         lives[owner].first = min(lives[owner].first, first)
@@ -153,12 +154,12 @@ def _aligned(size: Ix) -> Ix:
     return size.ceildiv(ALIGN) * ALIGN
 
 
-def _lower_bound(lives: list[_Life]) -> int:
+def _lower_bound(lives: list[Life]) -> int:
     moments = {life.first for life in lives}
     return max((sum(x.size for x in lives if x.first <= t <= x.last) for t in moments), default=0)
 
 
-_ORDERS: tuple[Callable[[_Life], tuple[int, int]], ...] = (
+_ORDERS: tuple[Callable[[Life], tuple[int, int]], ...] = (
     lambda x: (-x.size, x.first),
     lambda x: (-x.size * (x.last - x.first + 1), x.first),
     lambda x: (x.first, -x.size),
@@ -166,10 +167,10 @@ _ORDERS: tuple[Callable[[_Life], tuple[int, int]], ...] = (
 )
 
 
-def _by_unit(lives: list[_Life], values: Mapping[str, int]) -> Placed:
+def _by_unit(lives: list[Life], values: Mapping[str, int]) -> Placed:
     """Tensors whose sizes are multiples of the same product of symbols are placed together, in that unit; each unit
     has a part of the arena, and sizes that are no such multiple share slots in the last part."""
-    units: dict[Monomial | None, list[_Life]] = {}
+    units: dict[Monomial | None, list[Life]] = {}
     for life in lives:
         unit = life.bytes.terms[0][0] if len(life.bytes.terms) == 1 else () if life.bytes.is_const else None
         units.setdefault(unit, []).append(life)
@@ -190,10 +191,10 @@ def _by_unit(lives: list[_Life], values: Mapping[str, int]) -> Placed:
 
 
 def _fit(
-    lives: list[_Life], unit: Monomial, order: Callable[[_Life], tuple[int, int]]
+    lives: list[Life], unit: Monomial, order: Callable[[Life], tuple[int, int]]
 ) -> tuple[dict[Tensor, int], int]:
     """Each in turn at the lowest offset free during its life; all in multiples of the unit."""
-    placed: list[tuple[int, int, _Life]] = []
+    placed: list[tuple[int, int, Life]] = []
     top = 0
     for life in sorted(lives, key=order):
         size = dict(life.bytes.terms).get(unit, 0)
@@ -208,9 +209,9 @@ def _fit(
     return {tensor: at for at, _, x in placed for tensor in x.tensors}, top
 
 
-def _slots(lives: list[_Life]) -> Placed:
+def _slots(lives: list[Life]) -> Placed:
     """Tensors that never live together share a slot as large as the largest of them."""
-    slots: list[list[_Life]] = []
+    slots: list[list[Life]] = []
     for life in sorted(lives, key=lambda x: (-x.size, x.first)):
         for slot in slots:
             if all(x.last < life.first or life.last < x.first for x in slot):
