@@ -172,6 +172,19 @@ def test_multiply_adds(text: str, constants: dict[str, tuple[int, ...]], macs: i
     assert node_macs(made.graph[0], lambda value: None) == (None if macs else 0)
 
 
+def test_the_work_of_a_loop_is_that_of_its_turns() -> None:
+    made = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 18]>
+        g (float[4, 4] x) => (float[4, 4] y) <bool go = {1}, int64 turns = {100}> {
+            y = Loop (turns, go, x) <body = b (int64 i, bool c, float[4, 4] a) => (bool d, float[4, 4] e) {
+                d = Identity(c) f = MatMul(a, a) e = Tanh(f)
+            }>
+        }""")
+    found = page_data(made)
+    assert [node["scope"] for node in nodes(found, found["before"]).values()] == [[], *[["Loop -> y"]] * 3]
+    assert found["run"]["macs"] == 100 * 64
+
+
 def test_energy_adds_up() -> None:
     found = energy([Work(macs=10, flops=25, bytes=8), Work(macs=0, flops=0, bytes=8)], "f32")
     assert found["arithmetic"] == pytest.approx((10 * 4.6 + 5 * 0.9) * 1e-12)

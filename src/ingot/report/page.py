@@ -19,8 +19,8 @@ from ingot.frontends import load_model
 from ingot.graph.pipeline import PassReport, optimize
 from ingot.graph.trace import place
 from ingot.ir.index import evaluate, show
-from ingot.ir.program import Program
-from ingot.ir.work import kind, work
+from ingot.ir.program import Loop, Operation, Program
+from ingot.ir.work import Work, kind, work
 from ingot.lower.registry import REGISTRY
 from ingot.report.cost import ENERGY_SOURCE, energy, node_macs
 from ingot.report.inputs import Shapes
@@ -78,7 +78,7 @@ class Recorder:
     def planned(self, program: Program, steps: Sequence[Step], memory: Plan) -> None:
         """What runs, and where its tensors lie."""
         self._symbols |= memory.typical
-        works = [work(step.operation, memory.typical) for step in steps]
+        works = [_work(step.operation, memory.typical) for step in steps]
         known = [one for one in works if one is not None]
         self._program = {
             "operations": [
@@ -170,15 +170,15 @@ class Recorder:
         return order
 
     def _cost(self, node: ir.Node, record: Mapping[str, Any]) -> dict[str, Any]:
-        constants = {
-            name: self._values[name].const_value
-            for name in record["inputs"]
-            if name and self._values[name].is_initializer()
-        }
+        constants = [
+            self._values[name].const_value
+            for name in dict.fromkeys(record["inputs"])
+            if name and _is_constant(self._values[name])
+        ]
         outputs = [self._bytes(self._values[name]) for name in record["outputs"] if name]
         return {
             "macs": node_macs(node, self._shape),
-            "parameters": sum(tensor.size for tensor in constants.values() if tensor is not None),
+            "parameters": sum(tensor.size for tensor in constants if tensor is not None),
             "bytes": None if None in outputs else sum(count or 0 for count in outputs),
         }
 
@@ -203,7 +203,7 @@ class Recorder:
             "dtype": value.dtype.short_name() if value.dtype is not None else None,
             "shape": None if shape is None else [_dim(dim) for dim in shape],
             "bytes": self._bytes(value),
-            "constant": value.is_initializer(),
+            "constant": _is_constant(value),
         }
 
 
@@ -247,6 +247,26 @@ def write_page(data: Mapping[str, Any], file: Path) -> None:
         ) from error
 
 
+def _work(operation: Operation, symbols: Mapping[str, int]) -> Work | None:
+    """Of all turns of the loops around an operation, as many as they have at most. None where only a run tells."""
+    once = work(operation, symbols)
+    turns = 1
+    for guard in operation.guard:
+        if isinstance(guard, Loop):
+            try:
+                turns *= 0 if guard.trips is None else evaluate(guard.trips, symbols)
+            except (AssertionError, KeyError):
+                turns = 0
+    if once is None or turns == 0:
+        return None
+    return Work(once.macs * turns, once.flops * turns, once.bytes * turns)
+
+
+def _is_constant(value: ir.Value) -> bool:
+    """Whether it is an initializer, or was one before a rule removed it."""
+    return value.const_value is not None and value.producer() is None
+
+
 def _dim(dim: int | ir.SymbolicDim) -> int | str:
     """ONNX's shape inference has made-up names for dimensions that it does not know."""
     return dim if isinstance(dim, int) else "?" if str(dim).startswith("unk__") else str(dim)
@@ -266,7 +286,8 @@ def _walk(graph: ir.Graph, outer: tuple[str, ...]) -> Iterator[tuple[ir.Node, tu
 
 
 def _scope(node: ir.Node) -> list[str]:
-    """Where a node lies, from the outermost scope in: PyTorch's modules, or a path in its name or its output's."""
+    """Where a node lies, from the outermost scope in: PyTorch's modules, or a path in its name or its output's, with
+    slashes or dots."""
     scopes = _list(node.metadata_props.get("pkg.torch.onnx.name_scopes", ""))[:-1]
     if scopes:
         classes = _list(node.metadata_props.get("pkg.torch.onnx.class_hierarchy", ""))
@@ -278,7 +299,7 @@ def _scope(node: ir.Node) -> list[str]:
         words = [one.rpartition(".")[2] for one in classes[1:]] if known else []
         return [f"{a} {b}" for a, b in zip(inner, words, strict=False)] if known else inner
     path = node.name or next((value.name for value in node.outputs if value.name), "") or ""
-    return [word for word in path.split("/")[:-1] if word]
+    return [word for word in path.split("/" if "/" in path else ".")[:-1] if word]
 
 
 def _list(text: str) -> list[str]:

@@ -28,7 +28,8 @@ class Plan:
     """Where every temporary lies.
 
     offsets: bytes from the arena's start, by tensor; size: bytes of the arena; both expressions of the symbols. lives:
-    what the arena holds, and when. lower_bound, typical_size: the largest sum of bytes alive at once, and `size`, where the symbols have `typical` values.
+    what the arena holds, and when. lower_bound, typical_size: the largest sum of bytes alive at once, and `size`, where
+    the symbols have `typical` values.
     """
 
     offsets: dict[Tensor, Ix]
