@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,44 @@ def test_tensorflow(model: str, expected: str, made: Made) -> None:
     check(python, folder / model, folder / f"{expected}.npz", reduction=300)
 
 
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("cnn.json", "cnn"),
+        ("old/cnn.pdmodel", "old/cnn"),
+        ("lstm.json", "lstm"),
+        ("attention.json", "attention"),
+        ("control.json", "control_then"),
+        ("control.json", "control_else"),
+    ],
+)
+def test_paddle(model: str, expected: str, made: Made) -> None:
+    python, folder = made("paddle")
+    check(python, folder / model, folder / f"{expected}.npz", reduction=300)
+
+
+def test_weights_of_paddle_that_lie_elsewhere(made: Made, tmp_path: Path) -> None:
+    python, folder = made("paddle")
+    weights = shutil.copy(folder / "cnn.pdiparams", tmp_path / "w")
+    for model in ("cnn.json", "old/cnn.pdmodel"):
+        alone = Path(shutil.copy(folder / model, tmp_path))
+        with pytest.raises(IngotError) as caught:
+            ingot.convert(alone, python=python)
+        assert caught.value.code == "weights-missing"
+        assert ingot.convert(alone, python=python, weights=weights).to_dict()["operators"]["Conv"] == 2
+
+
+def test_weights_of_paddle_that_are_cut_short(made: Made, tmp_path: Path) -> None:
+    python, folder = made("paddle")
+    weights = (folder / "cnn.pdiparams").read_bytes()
+    model = Path(shutil.copy(folder / "cnn.json", tmp_path))
+    for length in (0, 3, 20, 50, len(weights) - 1):
+        model.with_suffix(".pdiparams").write_bytes(weights[:length])
+        with pytest.raises(IngotError) as caught:
+            ingot.convert(model, python=python)
+        assert caught.value.code == "model-invalid"
+
+
 @pytest.mark.parametrize("name", ["lambda.keras", "lambda.h5"])
 def test_a_keras_file_runs_no_code(name: str, made: Made) -> None:
     python, folder = made("tensorflow")
@@ -95,17 +134,30 @@ def test_names_and_orders_are_the_models(made: Made) -> None:
     assert [value.name for value in graph.outputs] == ["hidden", "alpha"]
 
 
-@pytest.mark.parametrize("name", ["cnn.keras", "cnn.h5", "cnn.pb", "cnn/saved_model.pb"])
-def test_damaged_files(name: str, made: Made, tmp_path: Path) -> None:
-    python, folder = made("tensorflow")
+@pytest.mark.parametrize(
+    ("framework", "name"),
+    [
+        ("paddle", "cnn.json"),
+        ("paddle", "old/cnn.pdmodel"),
+        ("tensorflow", "cnn.keras"),
+        ("tensorflow", "cnn.h5"),
+        ("tensorflow", "cnn.pb"),
+        ("tensorflow", "cnn/saved_model.pb"),
+    ],
+)
+def test_damaged_files(framework: str, name: str, made: Made, tmp_path: Path) -> None:
+    python, folder = made(framework)
     data = (folder / name).read_bytes()
     for place, damaged in enumerate([data[: len(data) // 2], data[:100] + bytes(200) + data[300:]]):
         path = tmp_path / str(place) / Path(name).name
         path.parent.mkdir()
         path.write_bytes(damaged)
+        path.with_suffix(".pdiparams").write_bytes(b"")
         with pytest.raises(IngotError) as caught:
             ingot.convert(path, python=python)
-        assert caught.value.code in ("model-invalid", "model-not-onnx", "framework-failed"), caught.value
+        assert caught.value.code in ("model-invalid", "model-not-onnx", "unsupported", "framework-failed"), (
+            caught.value
+        )
 
 
 def test_an_operator_without_onnx(made: Made) -> None:

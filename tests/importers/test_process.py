@@ -59,6 +59,8 @@ def test_every_framework_has_its_worker() -> None:
     [
         ("net.h5", b"\x89HDF\r\n\x1a\n" + bytes(40), "ingot[tensorflow]"),
         ("net.pb", b"\n\x05\n\x01x\x12\x00", "ingot[tensorflow]"),
+        ("net.json", b'{"base_code":{"magic":"pir","version":4}}', "paddlepaddle"),
+        ("net.pdmodel", b"\n\x05", "paddlepaddle"),
         ("net/saved_model.pb", b"\x08\x01\x12\x00", "ingot[tensorflow]"),
     ],
 )

@@ -17,7 +17,7 @@ def command(
         typer.Argument(
             metavar="MODEL",
             help="A Caffe prototxt, a TFLite model, a PyTorch program (.pt2), a TensorFlow SavedModel or frozen graph "
-            "(.pb), a Keras model (.keras, .h5), an ONNX model, or MODULE:FACTORY, a Python function that returns a "
+            "(.pb), a Keras model (.keras, .h5), a Paddle inference model (.json, .pdmodel), an ONNX model, or MODULE:FACTORY, a Python function that returns a "
             "torch.nn.Module.",
             show_default=False,
         ),
@@ -29,14 +29,14 @@ def command(
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="The caffemodel, where it is not beside the prototxt; a checkpoint for FACTORY's module.",
+            help="The caffemodel or .pdiparams, where it is not beside the model; a checkpoint for FACTORY's module.",
             show_default=False,
         ),
     ] = None,
     python: Annotated[
         Path | None,
         typer.Option(
-            help="The interpreter that has the model's framework (TensorFlow); the one that runs ingot by default.",
+            help="The interpreter that has the model's framework (TensorFlow, Paddle); the one that runs ingot by default.",
             show_default=False,
         ),
     ] = None,

@@ -12,7 +12,7 @@ Model = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="A model: ONNX, Caffe (.prototxt), TFLite, PyTorch (.pt2), TensorFlow or Keras.",
+        help="A model: ONNX, Caffe (.prototxt), TFLite, PyTorch (.pt2), TensorFlow, Keras or Paddle.",
         show_default=False,
     ),
 ]

@@ -25,6 +25,7 @@ TFLITE = Format("a TFLite model", "give the .tflite file", "tflite")
 TORCH = Format("a PyTorch program", "give the .pt2 file that torch.export.save wrote", "torch")
 TENSORFLOW = Format("a TensorFlow graph", "give the SavedModel, or the frozen graph (.pb)", "tensorflow")
 KERAS = Format("a Keras model", "give the .keras or .h5 file that model.save wrote", "tensorflow")
+PADDLE = Format("a Paddle program", "give the .json or .pdmodel file of an inference model", "paddle")
 _CHECKPOINT = "convert it with `ingot convert MODULE:FACTORY --weights CHECKPOINT --shape x:1x3x224x224`"
 _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"version https://git-lfs", Format("a Git LFS pointer, not the model itself", "run `git lfs pull`")),
@@ -64,6 +65,10 @@ def recognise(head: bytes, name: str = "") -> Format | None:
     """
     if name.endswith((".prototxt", ".caffemodel")):
         return CAFFE
+    if name.endswith(".pdmodel") or head.startswith(b'{"base_code":{"magic":"pir"'):
+        return PADDLE
+    if name.endswith(".pdiparams"):
+        return Format("the weights of a Paddle model", PADDLE.remedy)
     if head[4:8] == b"TFL3" or name.endswith(".tflite"):
         return TFLITE
     if head.startswith(b"PK\x03\x04"):

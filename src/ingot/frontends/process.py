@@ -27,14 +27,22 @@ TIMEOUT = 3600.0
 
 
 class Framework(NamedTuple):
-    """name: as people write it. install: what makes an interpreter able to convert its models."""
+    """name: as people write it. remedy: what makes an interpreter able to convert its models."""
 
     name: str
-    install: str
+    remedy: str
 
 
 FRAMEWORKS: dict[str, Framework] = {
-    "tensorflow": Framework("TensorFlow", "pip install 'ingot[tensorflow]'"),
+    "paddle": Framework(
+        "Paddle",
+        "paddle2onnx needs an older onnx than ingot: install 'paddlepaddle>=3.3,<3.4' 'paddle2onnx>=2.1,<2.2' and "
+        "packaging in a virtual environment of their own, and name its Python with --python",
+    ),
+    "tensorflow": Framework(
+        "TensorFlow",
+        "install it with `pip install 'ingot[tensorflow]'`, or name an interpreter that has it with --python",
+    ),
 }
 """By the name that `formats.Format.importer` gives, which `worker.FRAMEWORKS` has too."""
 
@@ -62,7 +70,7 @@ def convert_apart(name: str, path: Path, weights: Path | None, python: Path | No
                 "framework-missing",
                 f"{framework.name} converts it, which {there} cannot import: {answer['cause']}",
                 where=where,
-                remedy=f"install it with `{framework.install}`, or name an interpreter that has it with --python",
+                remedy=framework.remedy,
             )
         if answer:
             raise IngotError(answer["code"], answer["cause"], where=where, remedy=answer["remedy"])

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -145,6 +148,99 @@ def _frozen_graph(tf: Any, path: str, opset: int) -> Any:
     return proto
 
 
+def from_paddle(model: str, weights: str | None, opset: int) -> Any:
+    """An inference model: a program (.json, .pdmodel), and its weights, the .pdiparams of the same name by default."""
+    import onnx
+    from paddle2onnx import convert
+
+    stem, extension = os.path.splitext(model)
+    found = weights or f"{stem}.pdiparams"
+    if not os.path.isfile(found):
+        raise Failure("weights-missing", f"there is no {found}", "name the .pdiparams file with --weights")
+    _read(lambda: _check_program(model))
+    _read(lambda: _check_parameters(found))
+    said: list[str] = []
+    convert.logging.error = lambda text: said.append(str(text))
+    with tempfile.TemporaryDirectory() as folder:
+        if weights is not None:
+            stem = os.path.join(folder, "model")
+            shutil.copyfile(model, stem + extension)
+            shutil.copyfile(weights, f"{stem}.pdiparams")
+        try:
+            data = convert.export(
+                stem + extension,
+                f"{stem}.pdiparams",
+                opset_version=opset,
+                optimize_tool="",
+                enable_onnx_checker=False,
+            )
+        except Exception as error:
+            raise Failure(
+                "unsupported",
+                f"paddle2onnx cannot convert it: {_joined(said[0]) if said else _line(error)}",
+                "paddle2onnx, called by hand, shows the whole reason",
+            ) from error
+    return onnx.ModelProto.FromString(data)
+
+
+def _joined(message: str) -> str:
+    return " ".join(message.removeprefix("Failed to convert PaddlePaddle model: ").split())[:300]
+
+
+def _check_program(path: str) -> None:
+    """Raise an exception where the JSON or the protobuf of a program is damaged."""
+    from paddle.base.proto import framework_pb2
+
+    with open(path, "rb") as file:
+        data = file.read()
+    if path.endswith(".json"):
+        json.loads(data)
+    else:
+        framework_pb2.ProgramDesc.FromString(data)
+
+
+_BYTES = {
+    **dict.fromkeys(("BOOL", "UINT8", "INT8", "FP8_E4M3FN", "FP8_E5M2"), 1),
+    **dict.fromkeys(("INT16", "FP16", "BF16"), 2),
+    **dict.fromkeys(("INT32", "FP32"), 4),
+    **dict.fromkeys(("INT64", "FP64", "COMPLEX64"), 8),
+    "COMPLEX128": 16,
+}
+
+
+def _check_parameters(path: str) -> None:
+    """Raise ValueError unless a .pdiparams file holds whole tensors: paddle2onnx reads past the end of one cut short.
+
+    A tensor is u32 version, u64 levels and each level's u64 length and bytes, u32 version, i32 length and bytes of a
+    TensorDesc, and the elements.
+    """
+    from paddle.base.proto import framework_pb2
+
+    with open(path, "rb") as file:
+        left = os.fstat(file.fileno()).st_size
+
+        def take(count: int) -> bytes:
+            nonlocal left
+            if not 0 <= count <= left:
+                raise ValueError(f"{path} is cut short or damaged")
+            left -= count
+            return file.read(count)
+
+        while left:
+            take(4)
+            for _ in range(int.from_bytes(take(8), "little")):
+                take(int.from_bytes(take(8), "little"))
+            take(4)
+            desc = framework_pb2.VarType.TensorDesc.FromString(
+                take(int.from_bytes(take(4), "little", signed=True))
+            )
+            size = _BYTES[framework_pb2.VarType.Type.Name(desc.data_type)] * math.prod(desc.dims)
+            if not 0 <= size <= left:
+                raise ValueError(f"{path} is cut short or damaged")
+            left -= size
+            file.seek(size, os.SEEK_CUR)
+
+
 def _erfc(graph: Any, node: Any, name: str, _: list[Any]) -> None:
     """erfc(x) = 1 - erf(x), which tf2onnx lacks; Keras has it in GELU."""
     import numpy as np
@@ -161,6 +257,7 @@ def _erfc(graph: Any, node: Any, name: str, _: list[Any]) -> None:
 
 
 FRAMEWORKS: dict[str, Framework] = {
+    "paddle": Framework(("paddle", "paddle2onnx"), from_paddle),
     "tensorflow": Framework(("tensorflow", "tf2onnx"), from_tensorflow),
 }
 
