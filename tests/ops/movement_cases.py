@@ -314,6 +314,10 @@ BLOCKS = [
     exact("depthtospace_default", "float[1,8,2,3] x", "y = DepthToSpace<blocksize=2>(x)"),
     exact("spacetodepth_2", "float[2,3,4,6] x", "y = SpaceToDepth<blocksize=2>(x)", oracle="onnxruntime"),
     exact("spacetodepth_3", "float[1,17,3,6] x", "y = SpaceToDepth<blocksize=3>(x)", oracle="onnxruntime"),
+    exact("spacetodepth_crd", "float[1,3,4,6] x", 'a = SpaceToDepth<blocksize=2,mode="CRD">(x)  y = DepthToSpace<blocksize=2,mode="CRD">(a)',
+          opset=28),
+    exact("center_crop_pad", "float[5,6,4] x", "y = CenterCropPad(x, s)", opset=18, constants={"s": ints(8, 3, 4)}),
+    exact("center_crop_pad_axes", "float[5,6,4] x", "y = CenterCropPad<axes=[-1,0]>(x, s)", opset=18, constants={"s": ints(7, 2)}),
     exact("spacetodepth_back", "float[1,4,4,4] x", "a = SpaceToDepth<blocksize=2>(x)  b = Relu(a)  y = DepthToSpace<blocksize=2>(b)",
           oracle="onnxruntime"),
 ]  # fmt: skip

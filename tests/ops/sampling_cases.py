@@ -89,4 +89,11 @@ NORMAL = [
     case("lrn_of_more_than_all", "float[1,3,2,2] x", "y = LRN<size=9>(x)", oracle="onnxruntime", reduction=9),
 ]  # fmt: skip
 
-CASES = [*GRID, *REGIONS, *DEFORMED, *FOLDED, *NORMAL]
+AFFINE = [
+    case(f"affine_grid_{label}_{corners}", f"float[2,{n},{n + 1}] t", f"y = AffineGrid<align_corners={corners}>(t, s)", opset=20,
+         constants={"s": np.array(sizes)}, reduction=4)
+    for label, n, sizes in (("plane", 2, (2, 1, 4, 5)), ("volume", 3, (2, 1, 3, 4, 5)))
+    for corners in (0, 1)
+]  # fmt: skip
+
+CASES = [*AFFINE, *GRID, *REGIONS, *DEFORMED, *FOLDED, *NORMAL]

@@ -62,6 +62,11 @@ WINDOWS = [
           {"both": {"p": ints(1, 0, 2, 1), "v": np.float32(7)}}, "float[5,4] y"),
     *runs("pad_crops_by_input", "float[5,6] x, int64[4] p", "y = Pad(x, p)", {"both": {"p": ints(-1, 2, -2, -3)}}, "float[2,5] y", oracle="onnxruntime"),
     *runs("pad_edge_by_input", "float[4,3] x, int64[4] p", "y = Pad<mode=\"edge\">(x, p)", {"both": {"p": ints(1, 0, 2, 1)}}, "float[7,4] y"),
+    *runs("pad_fill_by_input", "float[2,3] x, float v", "y = Pad(x, p, v)", {"seven": {"v": np.float32(7)}}, constants={"p": ints(1, 0, 0, 2)}),
+    *runs("center_crop_pad_by_input", "float[5,6,3] x, int64[3] s", "y = CenterCropPad(x, s)", {"both": {"s": ints(8, 3, 3)}},
+          "float[8,3,3] y", opset=18),
+    *runs("affine_grid_by_input", "float[2,2,3] t, int64[4] s", "y = AffineGrid(t, s)", {"plane": {"s": ints(2, 1, 4, 5)}},
+          "float[2,4,5,2] y", opset=20, level=ulp(16)),
     *runs("pad_axes_by_input", "float[4,3] x, int64[2] p, int64[1] a", "y = Pad(x, p, , a)", {"last": {"p": ints(1, 2), "a": ints(-1)}},
           "float[4,6] y", opset=18, oracle="onnxruntime"),
 ]  # fmt: skip

@@ -70,7 +70,6 @@ UNSUPPORTED = [
     bad("tile_without_bound", "and no bound", "float[9] x, int64[1] r", "y = Tile(x, r)"),
     bad("range_without_bound", "and no bound", "int64 n", "y = Range(a, n, d)", "int64[] y",
         constants={"a": np.int64(0), "d": np.int64(1)}),
-    bad("pad_computed_fill", "the fill value is computed at run time", "float[3] x, float v", "y = Pad(x, p, v)", constants={"p": np.array([1, 1])}),
     bad("cast_to_string", "dtype STRING", "float[3] x", "y = Cast<to=8>(x)", "string[] y"),
     bad("dft_onesided_complex", "onesided=1 of a complex signal", "float[2,9,2] x", "y = DFT<onesided=1>(x)", opset=20),
     bad("dft_parts", "a signal without parts on its last axis", "float[2,9] x", "y = DFT(x)", opset=20),

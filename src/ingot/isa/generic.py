@@ -60,8 +60,8 @@ _INTEGER = {
     "fmod": "return b == 0 ? 0 : a % b;",
     "mod": "return b == 0 ? 0 : a % b;",
     "abs": "return a;",
-    "shl": "return b >= {bits} ? 0 : ({c})(({u})a << b);",
-    "shr": "return b >= {bits} ? 0 : a >> b;",
+    "shl": "return {b} >= {bits} ? 0 : ({c})({a} << b);",
+    "shr": "return {b} >= {bits} ? 0 : a >> b;",
     "pow": (
         "if (b < 0) return a == 1 ? 1 : a == -1 ? (b & 1 ? -1 : 1) : 0; {c} r = 1; "
         "for (; b; b >>= 1, a = mul_{kind}(a, a)) if (b & 1) r = mul_{kind}(r, a); return r;"
@@ -71,6 +71,7 @@ _INTEGER = {
 }
 """Bodies for integer scalars; {u} is the unsigned type to compute in, {a} and {b} the arguments in it."""
 _SIGNED = {
+    "shr": "return {b} >= {bits} ? ({c})-(a < 0) : a >> b;",
     "div": "return b == 0 ? 0 : b == -1 ? ({c})(0 - {a}) : a / b;",
     "fmod": "return b == 0 || b == -1 ? 0 : a % b;",
     "mod": "if (b == 0 || b == -1) return 0; {c} r = a % b; return r != 0 && (r < 0) != (b < 0) ? r + b : r;",

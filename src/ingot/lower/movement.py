@@ -381,7 +381,8 @@ def pad(ctx: Context, node: Node) -> Operand:
     amounts = integers(ctx, node, 1, "pads", "pads") or []
     axes = known_axes(node, 3, x.rank)
     mode = node.get("mode", "constant")
-    if (axes is None and node.optional(3) is not None) or any(map(ctx.is_loose, amounts)):
+    fill_in_run = node.optional(2) is not None and node.input(2).data is None
+    if (axes is None and node.optional(3) is not None) or any(map(ctx.is_loose, amounts)) or fill_in_run:
         return _run_time_pad(ctx, node, x, mode, axes, amounts)
     axes = axes or list(range(x.rank))
     n = len(axes)
@@ -437,28 +438,52 @@ def _run_time_pad(
             chosen = [_chosen(places, axis, x.rank, part, ix(0)) for part in (amounts[:n], amounts[n:])]
             pads[axis] = ctx.measure(ctx.scalar(chosen[0])), ctx.measure(ctx.scalar(chosen[1]))
     shape = [ctx.size(d + a + b, None, 0, i) for i, (d, (a, b)) in enumerate(zip(x.shape, pads, strict=True))]
+    if mode != "constant":
+        return ctx.view(
+            x,
+            shape,
+            lambda *out: [
+                _mirrored(o - before, d, mode) for o, d, (before, _) in zip(out, x.shape, pads, strict=True)
+            ],
+        )
     given = node.optional(2)
+    fill: Value = Const(node.get("value", 0), x.dtype)
+    if given is not None:
+        fill = ctx.read(given, [0] * given.rank)
+    return _placed(ctx, x, shape, [before for before, _ in pads], fill)
+
+
+def _placed(ctx: Context, x: Operand, shape: Sequence[Ix], starts: Sequence[Ix], fill: Value) -> Operand:
+    """A tensor of `fill` with x laid into it from `starts` on, which may be negative: what lies outside is cut off."""
 
     def value(out: tuple) -> Value:  # type: ignore[type-arg]
-        index: list[Ix] = []
-        inside: Value = Const(True, "bool")
-        for at, d, (before, after) in zip(out, x.shape, pads, strict=True):
-            if before == after == ix(0):
-                index.append(ix(at))
+        index = [ix(o) - start for o, start in zip(out, starts, strict=True)]
+        inside: Value | None = None
+        for at, d, size, start in zip(index, x.shape, shape, starts, strict=True):
+            if start == ix(0) and d == size:
                 continue
-            place = ix(at) - before
             for test in (
-                Op("ge", (Index(place), Const(0, "i64")), "bool"),
-                Op("lt", (Index(place), Index(d)), "bool"),
+                Op("ge", (Index(at), Const(0, "i64")), "bool"),
+                Op("lt", (Index(at), Index(d)), "bool"),
             ):
-                inside = test if inside == Const(True, "bool") else Op("and", (inside, test), "bool")
-            index.append(place if mode == "constant" else _mirrored(place, d, mode))
-        if mode != "constant":
-            return ctx.read(x, index)
-        fill = Const(0, x.dtype) if given is None else ctx.read(given, [0] * given.rank)
-        return Select(inside, ctx.read(x, index), fill)
+                inside = test if inside is None else Op("and", (inside, test), "bool")
+        found = ctx.read(x, index)
+        return found if inside is None else Select(inside, found, fill)
 
     return ctx.map(shape, x.dtype, value)
+
+
+@lowers("CenterCropPad")
+def center_crop_pad(ctx: Context, node: Node) -> Operand:
+    x = node.input(0)
+    wanted = integers(ctx, node, 1, "the shape") or []
+    axes = [int(a) % x.rank for a in node.get("axes", range(x.rank))]
+    shape, starts = list(x.shape), [ix(0)] * x.rank
+    for axis, size in zip(axes, wanted, strict=True):
+        d = x.shape[axis]
+        shape[axis] = ctx.size(size, None, 0, axis)
+        starts[axis] = maximum(shape[axis] - d, 0) // 2 - maximum(d - shape[axis], 0) // 2
+    return _placed(ctx, x, shape, starts, Const(0, x.dtype))
 
 
 @lowers("Gather")
@@ -533,7 +558,10 @@ def space_to_depth(ctx: Context, node: Node) -> Operand:
     n, c, h, w = x.shape
 
     def source(i: Ix, f: Ix, y: Ix, z: Ix) -> list[Ix]:
-        block, channel = f // c, f % c
+        if node.get("mode", "DCR") == "CRD":
+            block, channel = f % (b * b), f // (b * b)
+        else:
+            block, channel = f // c, f % c
         return [i, channel, y * b + block // b, z * b + block % b]
 
     return ctx.view(x, [n, c * b * b, h // b, w // b], source)

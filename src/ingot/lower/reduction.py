@@ -105,7 +105,11 @@ def _split_by(ctx: Context, x: Operand, flags: Sequence[Value], declared: bool) 
     shape = []
     for axis, (flag, d) in enumerate(zip(flags, x.shape, strict=True)):
         first, second = Select(flag, Const(1, "i64"), Index(d)), Select(flag, Index(d), Const(1, "i64"))
-        kept = ctx.size(first, d, 0, axis) if declared else ctx.measure(ctx.scalar(first), most=maximum(d, 1))
+        kept = (
+            ctx.size(first, maximum(d, 1), 0, axis)
+            if declared
+            else ctx.measure(ctx.scalar(first), most=maximum(d, 1))
+        )
         shape += [kept, ctx.measure(ctx.scalar(second), most=maximum(d, 1))]
     return ctx.view(x, shape, lambda *axes: [a + b for a, b in zip(axes[::2], axes[1::2], strict=True)])
 

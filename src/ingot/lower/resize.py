@@ -7,25 +7,21 @@ operator's specification, in float64.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ingot.ir.index import Ix, IxLike, Var, evaluate, ix, maximum, minimum, var
+from ingot.ir.index import Ix, IxLike, Var, ix, maximum, minimum, var
 from ingot.ir.nodes import (
     DTYPES,
     Acc,
-    Cast,
     Const,
     Index,
     Op,
-    Read,
     Select,
     Value,
     as_index,
-    value_variables,
-    walk,
 )
 from ingot.ir.ops import OPS
 from ingot.ir.program import Reduce
@@ -33,6 +29,7 @@ from ingot.lower.context import Context, Node, Operand, cast
 from ingot.lower.elementwise import FLOATS
 from ingot.lower.movement import integers
 from ingot.lower.registry import lowers
+from ingot.lower.tables import folded, table
 
 TRANSFORMS = (
     "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize",
@@ -158,10 +155,10 @@ def _take_sizes(ctx: Context, node: Node, axes: list[_Axis]) -> None:
         scale = ratios[0]
         for other in ratios[1:]:
             scale = _op("min" if policy == "not_larger" else "max", scale, other)
-        scale = _folded(scale)
+        scale = folded(scale)
         for a in axes:
             size = _op("floor", _op("add", _op("mul", cast(Index(a.before), "f64"), scale), _f64(0.5)))
-            known = _folded(size)
+            known = folded(size)
             a.scale = scale
             a.after = (
                 ix(int(known.value))
@@ -218,63 +215,6 @@ def _position(a: _Axis, transform: str, at: Value) -> Value:
     return _op("add", inside, _op("mul", start, last)) if a.roi else inside
 
 
-MAX_TABLE = 2**20
-"""Elements of a table that is made when the model is compiled."""
-
-
-def _table(
-    ctx: Context, shape: Sequence[IxLike], dtype: str, element: Callable[[tuple[Var, ...]], Value]
-) -> Operand:
-    """A tensor of what follows from its indices: a constant where nothing else matters and it is short."""
-    axes = tuple(var(ctx.unique("i"), d) for d in shape)
-    value = cast(element(axes), dtype)
-    dims = [ix(d) for d in shape]
-    known = all(d.is_const for d in dims) and math.prod(d.value for d in dims) <= MAX_TABLE
-    if known and not _needs_a_run(value):
-        return ctx.constant(_evaluated(value, axes, [d.value for d in dims]).astype(DTYPES[dtype]))
-    return ctx.map(shape, dtype, lambda out: cast(element(out), dtype))
-
-
-def _needs_a_run(value: Value) -> bool:
-    symbols = any(v.extent is None for v in value_variables(value))
-    return symbols or any(isinstance(n, Read) for n in walk(value))
-
-
-def _evaluated(value: Value, axes: Sequence[Var], shape: Sequence[int]) -> np.ndarray:
-    """A value without reads and symbols for all indices of a shape."""
-    seen: dict[int, np.ndarray] = {}
-
-    def visit(node: Value) -> np.ndarray:
-        key = id(node)
-        if key not in seen:
-            seen[key] = np.broadcast_to(compute(node), shape)
-        return seen[key]
-
-    def compute(node: Value) -> np.ndarray:
-        if isinstance(node, Const):
-            return np.asarray(node.value, DTYPES[node.dtype])
-        if isinstance(node, Index):
-            found = np.empty(shape, np.int64)
-            for at in np.ndindex(*shape):
-                loops = {v.name: i for v, i in zip(axes, at, strict=True)}
-                found[at] = evaluate(node.index, {}, None, loops)
-            return found
-        if isinstance(node, Cast):
-            return visit(node.value).astype(DTYPES[node.dtype])
-        if isinstance(node, Select):
-            return np.where(visit(node.cond), visit(node.then), visit(node.otherwise))
-        assert isinstance(node, Op), node
-        with np.errstate(all="ignore"):
-            return np.asarray(OPS[node.name].compute(*map(visit, node.args)), DTYPES[node.dtype])
-
-    return visit(value)
-
-
-def _folded(value: Value) -> Value:
-    """A constant in place of a value that needs no run."""
-    return value if _needs_a_run(value) else Const(_evaluated(value, (), ()).item(), value.dtype)
-
-
 def _nearest(
     ctx: Context, node: Node, x: Operand, axes: list[_Axis], transform: str, rounding: str
 ) -> Operand:
@@ -300,7 +240,7 @@ def _nearest(
             found = roundings[rounding](_position(a, transform, cast(Index(ix(i[0])), "f64")))
             return _clamped(found, a.before)
 
-        tables[a.axis] = _table(ctx, [a.after], "i64", element)
+        tables[a.axis] = table(ctx, [a.after], "i64", element)
     shape = list(x.shape)
     for a in axes:
         shape[a.axis] = a.after
@@ -353,7 +293,7 @@ def _linear(ctx: Context, x: Operand, axes: list[_Axis], transform: str) -> Oper
             at = clipped(i, a)
             return _op("sub", at, _op("floor", at))
 
-        sources[a.axis] = _table(ctx, [a.after], "i64", low), _table(ctx, [a.after], x.dtype, part)
+        sources[a.axis] = table(ctx, [a.after], "i64", low), table(ctx, [a.after], x.dtype, part)
 
     def value(out: tuple[Var, ...]) -> Value:
         def blend(axis: int, index: list[IxLike]) -> Value:
@@ -413,8 +353,8 @@ def _filtered(
         far = _op("max", _op("min", base(ix(i[0])), _f64(2.0**40)), _f64(-(2.0**40)))
         return _op("add", cast(far, "i64"), Const(1 - reach, "i64"))
 
-    start = _table(ctx, [a.after], "i64", first)
-    weights = _table(ctx, [a.after, taps], "f64", weight)
+    start = table(ctx, [a.after], "i64", first)
+    weights = table(ctx, [a.after, taps], "f64", weight)
     weights = _normal(ctx, weights, x.dtype, exclude or antialias)
     shape = [a.after if i == a.axis else d for i, d in enumerate(x.shape)]
     out = ctx.axes(shape)
@@ -479,7 +419,7 @@ def _extrapolated(ctx: Context, node: Node, made: Operand, axes: list[_Axis], tr
             far = _op("gt", at, cast(Index(a.before - 1), "f64"))
             return _op("or", _op("lt", at, _f64(0.0)), far)
 
-        tables[a.axis] = _table(ctx, [a.after], "bool", outside)
+        tables[a.axis] = table(ctx, [a.after], "bool", outside)
     fill = Const(float(node.get("extrapolation_value", 0.0)), made.dtype)
 
     def value(out: tuple[Var, ...]) -> Value:

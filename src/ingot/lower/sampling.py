@@ -9,7 +9,7 @@ from ingot.ir.nodes import Acc, Const, Index, Op, Select, Value, as_index
 from ingot.ir.program import Reduce
 from ingot.lower.context import Context, Node, Operand, all_of, cast, ravel
 from ingot.lower.contraction import with_bias
-from ingot.lower.elementwise import op
+from ingot.lower.elementwise import const, op
 from ingot.lower.movement import integers
 from ingot.lower.reduction import spatial, summed, window_size
 from ingot.lower.registry import lowers
@@ -452,3 +452,31 @@ def lrn(ctx: Context, node: Node) -> Operand:
     total = op("add", op("mul", Acc(x.dtype), Const(alpha / size, x.dtype)), Const(bias, x.dtype))
     finish = op("div", ctx.read(x, out), op("pow", total, Const(beta, x.dtype)))
     return ctx.add(Reduce(ctx.tensor(x.dtype, x.shape), out, finish, "add", (over,), value))
+
+
+@lowers("AffineGrid")
+def affine_grid(ctx: Context, node: Node) -> Operand:
+    """The positions of a grid from -1 to 1, x fastest, each turned by its batch's matrix."""
+    theta = node.input(0)
+    count = theta.shape[1].value
+    wanted = integers(ctx, node, 1, "the size") or []
+    ctx.require(wanted[0], theta.shape[0])
+    sizes = [ctx.size(size, None, 0, i) for i, size in enumerate(wanted[2:], 1)]
+    dtype = theta.dtype
+
+    def place(at: Var, size: Ix) -> Value:
+        """The coordinate of a step along an axis."""
+        corners = bool(node.get("align_corners", 0))
+        steps = cast(Index(ix(at) * 2 + (0 if corners else 1)), dtype)
+        length = cast(Index(maximum(size - 1, 1) if corners else size), dtype)
+        return op("sub", op("div", steps, length), const(1, steps))
+
+    def value(out: tuple[Var, ...]) -> Value:
+        row = out[-1]
+        total = ctx.read(theta, [out[0], row, count])
+        for k in range(count):
+            coordinate = place(out[count - k], sizes[count - 1 - k])
+            total = op("add", total, op("mul", ctx.read(theta, [out[0], row, k]), coordinate))
+        return total
+
+    return ctx.map([theta.shape[0], *sizes, count], dtype, value)
