@@ -424,8 +424,8 @@ def _extrapolated(ctx: Context, node: Node, made: Operand, axes: list[_Axis], tr
 
     def value(out: tuple[Var, ...]) -> Value:
         found = ctx.read(made, out)
-        for axis, table in tables.items():
-            found = Select(ctx.read(table, [out[axis]]), fill, found)
+        for axis, flags in tables.items():
+            found = Select(ctx.read(flags, [out[axis]]), fill, found)
         return found
 
     return ctx.map(made.shape, made.dtype, value)
