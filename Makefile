@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 NAMES ?=
 OPTIONS ?=
 
-FRAMEWORKS := paddle tensorflow
+FRAMEWORKS := mindspore paddle tensorflow
 ENVIRONMENTS := $(FRAMEWORKS:%=.venv-frameworks/%.stamp)
 
 .PHONY: setup demo test test-all test-frameworks lint bench fuzz clean

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,10 +49,13 @@ def arrays(path: Path) -> tuple[Feed, list[Array]]:
         return inputs, [held[f"out:{place}"] for place in range(len(held) - len(inputs))]
 
 
-def check(python: Path, model: Path, expected: Path, reduction: int) -> None:
-    """Convert a model, compile and run it, and compare."""
-    converted = ingot.convert(model, python=python).model
+def check(
+    python: Path, model: Path | str, expected: Path, reduction: int, weights: Path | None = None
+) -> None:
+    """Convert a model, compile and run it, and compare. weights: of a model that is a factory's name."""
     inputs, outputs = arrays(expected)
+    given = {} if weights is None else {"weights": weights, "inputs": inputs}
+    converted = ingot.convert(model, python=python, **given).model
     names = [str(value.name) for value in converted.graph.inputs]
     feed = inputs if set(inputs) == set(names) else dict(zip(names, inputs.values(), strict=True))
     found = ingot.load(ingot.compile(converted)).run(None, feed)
@@ -95,6 +99,34 @@ def test_tensorflow(model: str, expected: str, made: Made) -> None:
 def test_paddle(model: str, expected: str, made: Made) -> None:
     python, folder = made("paddle")
     check(python, folder / model, folder / f"{expected}.npz", reduction=300)
+
+
+@pytest.mark.parametrize("name", ["Cnn", "Lstm", "Attention"])
+def test_mindspore(name: str, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    python, folder = made("mindspore")
+    monkeypatch.chdir(HERE)
+    spec, expected = f"mindspore_networks:{name}", folder / f"{name}.npz"
+    check(python, spec, expected, reduction=300, weights=folder / f"{name}.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("spec", "checkpoint", "shapes", "code"),
+    [
+        ("mindspore_networks:Nothing", "Cnn", {}, "model-not-found"),
+        ("mindspore_networks:Cnn", "Lstm", {}, "weights-differ"),
+        ("mindspore_networks:Cnn", "Cnn", {"x": (2, 3)}, "option-invalid"),
+        ("mindspore_networks:Cnn", "Cnn", {"image": ("N", 3, 16, 16)}, "input-shape"),
+        ("os:getcwd", "Cnn", {}, "option-invalid"),
+    ],
+)
+def test_a_mindspore_network_that_does_not_fit(
+    spec: str, checkpoint: str, shapes: dict[str, Any], code: str, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python, folder = made("mindspore")
+    monkeypatch.chdir(HERE)
+    with pytest.raises(IngotError) as caught:
+        ingot.convert(spec, weights=folder / f"{checkpoint}.ckpt", shapes=shapes, python=python)
+    assert caught.value.code == code
 
 
 def test_weights_of_paddle_that_lie_elsewhere(made: Made, tmp_path: Path) -> None:

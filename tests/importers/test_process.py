@@ -75,6 +75,15 @@ def test_a_missing_framework_is_named(name: str, data: bytes, install: str, tmp_
         assert "--python" in error.remedy
 
 
+def test_a_checkpoint_of_mindspore_asks_for_it(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "net.ckpt"
+    checkpoint.write_bytes(b"\n\x04\n\x02w\x12")
+    with pytest.raises(IngotError) as caught:
+        ingot.convert("nets:make", weights=checkpoint, shapes={"x": (1, 2)}, python=bare(tmp_path))
+    assert caught.value.code == "framework-missing"
+    assert "ingot[mindspore]" in caught.value.remedy
+
+
 def test_the_command_names_the_interpreter(tmp_path: Path) -> None:
     arguments = ["convert", str(keras_file(tmp_path)), "--python", str(bare(tmp_path)), "-o", "x.onnx"]
     result = CliRunner().invoke(app, arguments)

@@ -18,7 +18,7 @@ def command(
             metavar="MODEL",
             help="A Caffe prototxt, a TFLite model, a PyTorch program (.pt2), a TensorFlow SavedModel or frozen graph "
             "(.pb), a Keras model (.keras, .h5), a Paddle inference model (.json, .pdmodel), an ONNX model, or MODULE:FACTORY, a Python function that returns a "
-            "torch.nn.Module.",
+            "torch.nn.Module or, with a checkpoint of MindSpore, a mindspore.nn.Cell.",
             show_default=False,
         ),
     ],
@@ -36,7 +36,7 @@ def command(
     python: Annotated[
         Path | None,
         typer.Option(
-            help="The interpreter that has the model's framework (TensorFlow, Paddle); the one that runs ingot by default.",
+            help="The interpreter that has the model's framework (TensorFlow, Paddle, MindSpore); the one that runs ingot by default.",
             show_default=False,
         ),
     ] = None,

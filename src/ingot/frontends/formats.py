@@ -71,6 +71,11 @@ def recognise(head: bytes, name: str = "") -> Format | None:
         return Format("the weights of a Paddle model", PADDLE.remedy)
     if head[4:8] == b"TFL3" or name.endswith(".tflite"):
         return TFLITE
+    if b"\x12\x09MindSpore" in head[:64]:
+        return Format(
+            "a MindIR model, which MindSpore itself cannot export as ONNX",
+            "give the network and its checkpoint: `ingot convert MODULE:FACTORY --weights NET.ckpt --shape x:1x3x224x224`",
+        )
     if head.startswith(b"PK\x03\x04"):
         return _zip(head, name)
     if len(head) >= 4 and head[0] == 0x80 and 2 <= head[1] <= 5:

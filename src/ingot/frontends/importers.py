@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,10 +10,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
 from ingot.errors import IngotError
+from ingot.frontends.check import MAX_ELEMENTS
 from ingot.frontends.formats import recognise
 from ingot.frontends.process import FRAMEWORKS, convert_apart
 
@@ -99,6 +102,41 @@ def is_torch(model: Any) -> bool:
         return named is not None and not Path(model).exists()
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def is_mindspore(model: Any, weights: Path | None) -> bool:
+    """Whether a model is the name "module:factory" of a network, and its checkpoint is one of MindSpore."""
+    if weights is None or not isinstance(model, str | Path) or not is_torch(model):
+        return False
+    try:
+        with weights.open("rb") as file:
+            return file.read(1) == b"\n"
+    except OSError:
+        return False
+
+
+def import_mindspore(
+    model: str,
+    weights: Path,
+    inputs: Mapping[str, Any],
+    shapes: Mapping[str, Sequence[int | str]],
+    python: Path | None,
+) -> onnx.ModelProto:
+    """What `is_mindspore` accepts, as ONNX that is not checked yet. Raises IngotError."""
+    given: dict[str, tuple[Sequence[int], str]] = {}
+    for name, shape in shapes.items():
+        sizes = [dim for dim in shape if isinstance(dim, int)]
+        if len(sizes) < len(shape) or math.prod(sizes) > MAX_ELEMENTS:
+            raise IngotError(
+                "input-shape",
+                f"{tuple(shape)} is no shape that MindSpore can export",
+                where=f"input {name}",
+                remedy="give sizes such as 1x3x224x224; they are fixed in the model",
+            )
+        given[name] = sizes, "float32"
+    for name, value in inputs.items():
+        given[name] = np.shape(value), str(np.asarray(value).dtype)
+    return convert_apart("mindspore", model, weights, python, given)
 
 
 def import_torch(

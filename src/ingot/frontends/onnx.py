@@ -16,7 +16,14 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from ingot.errors import IngotError
 from ingot.frontends.check import check_model, external_path
 from ingot.frontends.formats import recognise
-from ingot.frontends.importers import import_file, import_torch, is_torch, model_file
+from ingot.frontends.importers import (
+    import_file,
+    import_mindspore,
+    import_torch,
+    is_mindspore,
+    is_torch,
+    model_file,
+)
 from ingot.frontends.old_opsets import OLDEST, upgraded
 from ingot.frontends.shapes import apply_shapes, name_symbols
 from ingot.frontends.structure import expand_inputs
@@ -37,7 +44,7 @@ def load_model(
 ) -> ir.Model:
     """The model as onnx_ir, checked, with constants only as initializers and every input dimension known or named.
 
-    model: the path of a file, in ONNX or a format that is imported, "module:factory" for a PyTorch network, or a
+    model: the path of a file, in ONNX or a format that is imported, "module:factory" for a PyTorch or MindSpore network, or a
     model in memory, which is not changed, but that an onnx_ir.Model gets its nodes in topological order. shapes: new
     shapes of inputs, of
     integers and symbol names, and what sequences and optionals are made of; see `apply_shapes` and `expand_inputs`.
@@ -52,8 +59,12 @@ def load_model(
         loaded = _from_ir(model)
     elif isinstance(model, onnx.ModelProto):
         loaded = _from_proto(model, b"", (), "model")
+    elif is_mindspore(model, weights):
+        assert weights is not None
+        proto = import_mindspore(str(model), weights, inputs or {}, _given(shapes), python)
+        loaded = _from_proto(proto, b"", (), str(model))
     elif is_torch(model):
-        given = {name: shape for name, shape in (shapes or {}).items() if shape is not None}
+        given = _given(shapes)
         loaded = import_torch(model, weights, inputs or {}, given)
     elif isinstance(model, str | os.PathLike):
         loaded = _from_file(model_file(Path(model)), weights, python)
@@ -69,6 +80,10 @@ def load_model(
     name_symbols(loaded)
     apply_shapes(loaded, tensors)
     return loaded
+
+
+def _given(shapes: Mapping[str, Sequence[int | str] | None] | None) -> dict[str, Sequence[int | str]]:
+    return {name: shape for name, shape in (shapes or {}).items() if shape is not None}
 
 
 def _from_file(path: Path, weights: Path | None, python: Path | None) -> ir.Model:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,10 @@ class Framework(NamedTuple):
 
 
 FRAMEWORKS: dict[str, Framework] = {
+    "mindspore": Framework(
+        "MindSpore",
+        "install it with `pip install 'ingot[mindspore]'`, or name an interpreter that has it with --python",
+    ),
     "paddle": Framework(
         "Paddle",
         "paddle2onnx needs an older onnx than ingot: install 'paddlepaddle>=3.3,<3.4' 'paddle2onnx>=2.1,<2.2' and "
@@ -44,22 +49,30 @@ FRAMEWORKS: dict[str, Framework] = {
         "install it with `pip install 'ingot[tensorflow]'`, or name an interpreter that has it with --python",
     ),
 }
-"""By the name that `formats.Format.importer` gives, which `worker.FRAMEWORKS` has too."""
+"""By the names of `worker.FRAMEWORKS`; `formats.Format.importer` gives those that read files."""
 
 
-def convert_apart(name: str, path: Path, weights: Path | None, python: Path | None) -> onnx.ModelProto:
+def convert_apart(
+    name: str,
+    model: Path | str,
+    weights: Path | None,
+    python: Path | None,
+    inputs: Mapping[str, tuple[Sequence[int], str]] | None = None,
+) -> onnx.ModelProto:
     """What a framework makes of a model; it is not checked.
 
+    model: a file, or the name "module:factory" of what makes a network, whose inputs have these shapes and dtypes.
     python: an interpreter that has the framework, this one by default. Raises IngotError framework-missing,
     framework-failed, model-*, option-invalid, unsupported, weights-missing.
     """
-    framework, where = FRAMEWORKS[name], str(path)
+    framework, where = FRAMEWORKS[name], str(model)
     with tempfile.TemporaryDirectory(prefix="ingot-") as folder:
         output = Path(folder) / "model.onnx"
         request = {
             "framework": name,
-            "model": str(path.absolute()),
+            "model": str(model.absolute()) if isinstance(model, Path) else model,
             "weights": None if weights is None else str(weights.absolute()),
+            "inputs": dict(inputs or {}),
             "output": str(output),
             "opset": OPSET,
         }

@@ -1,13 +1,15 @@
 """Converts a model with its own framework: `PYTHON worker.py REQUEST`, run by an interpreter that has the framework.
 
-It imports nothing of ingot. REQUEST is a JSON object: "framework", a key of `FRAMEWORKS`; "model" and "weights", paths,
-or null; "output", the ONNX file to write; "opset". The last line of the standard output is the answer, a JSON object:
+It imports nothing of ingot. REQUEST is a JSON object: "framework", a key of `FRAMEWORKS`; "model", a path, or the name
+"module:factory" of a MindSpore network; "weights", a path or null; "inputs", of a network: name -> [shape, dtype];
+"output", the ONNX file to write; "opset". The last line of the standard output is the answer, a JSON object:
 empty, or an error's "code", "cause" and "remedy".
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import math
 import os
@@ -24,21 +26,22 @@ class Failure(Exception):  # noqa: N818
 
 
 class Framework(NamedTuple):
-    """packages: what has to be importable. convert: from (model, weights, opset) to an onnx.ModelProto."""
+    """packages: what has to be importable. convert: from a request to the bytes of an ONNX model."""
 
     packages: tuple[str, ...]
-    convert: Callable[[str, str | None, int], Any]
+    convert: Callable[[dict[str, Any]], bytes]
 
 
-def from_tensorflow(model: str, weights: str | None, opset: int) -> Any:
+def from_tensorflow(request: dict[str, Any]) -> bytes:
     """A SavedModel (its saved_model.pb), a Keras model (.keras, .h5) or a frozen graph (.pb)."""
+    model, opset = request["model"], request["opset"]
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")
     if os.path.basename(model) == "saved_model.pb":
         names, function, signature = _saved_model(tf, os.path.dirname(model) or ".")
     elif model.endswith(".pb"):
-        return _frozen_graph(tf, model, opset)
+        return _serialized(_frozen_graph(tf, model, opset))
     else:
         names, function, signature = _keras_model(tf, model)
     from tf2onnx.convert import from_function
@@ -51,7 +54,7 @@ def from_tensorflow(model: str, weights: str | None, opset: int) -> Any:
     outputs = sorted(proto.graph.output, key=lambda value: order.get(value.name, len(order)))
     del proto.graph.output[:]
     proto.graph.output.extend(outputs)
-    return proto
+    return _serialized(proto)
 
 
 def _saved_model(tf: Any, folder: str) -> tuple[list[str], Any, list[Any]]:
@@ -148,8 +151,9 @@ def _frozen_graph(tf: Any, path: str, opset: int) -> Any:
     return proto
 
 
-def from_paddle(model: str, weights: str | None, opset: int) -> Any:
+def from_paddle(request: dict[str, Any]) -> bytes:
     """An inference model: a program (.json, .pdmodel), and its weights, the .pdiparams of the same name by default."""
+    model, weights, opset = request["model"], request["weights"], request["opset"]
     import onnx
     from paddle2onnx import convert
 
@@ -180,7 +184,63 @@ def from_paddle(model: str, weights: str | None, opset: int) -> Any:
                 f"paddle2onnx cannot convert it: {_joined(said[0]) if said else _line(error)}",
                 "paddle2onnx, called by hand, shows the whole reason",
             ) from error
-    return onnx.ModelProto.FromString(data)
+    return _serialized(onnx.ModelProto.FromString(data))
+
+
+def from_mindspore(request: dict[str, Any]) -> bytes:
+    """The Cell that `module:factory` makes, with a checkpoint's weights, as it computes inputs of fixed shapes.
+
+    The factory, and the module that holds it, are programs that run; the checkpoint holds weights alone.
+    """
+    import mindspore
+    import numpy as np
+
+    mindspore.set_context(mode=mindspore.GRAPH_MODE)
+    sys.path.insert(0, os.getcwd())
+    name, _, attribute = request["model"].partition(":")
+    try:
+        factory: Any = importlib.import_module(name)
+        for part in attribute.split("."):
+            factory = getattr(factory, part)
+    except (ImportError, AttributeError) as error:
+        raise Failure(
+            "model-not-found",
+            f"there is no such factory: {error}",
+            "give MODULE:FACTORY as Python imports it",
+        ) from error
+    net = factory if isinstance(factory, mindspore.nn.Cell) else factory()
+    if not isinstance(net, mindspore.nn.Cell):
+        raise Failure(
+            "option-invalid",
+            f"it made a {type(net).__name__}",
+            "name a function that returns a mindspore.nn.Cell",
+        )
+    state = _read(lambda: mindspore.load_checkpoint(request["weights"]))
+    try:
+        missing, unknown = mindspore.load_param_into_net(net, state, strict_load=True)
+    except RuntimeError as error:
+        missing, unknown = [_line(error)], []
+    if missing or unknown:
+        raise Failure(
+            "weights-differ",
+            f"the checkpoint does not fit the network: {', '.join([*missing, *unknown][:5])}",
+            "give the checkpoint that belongs to the network",
+        )
+    net.set_train(False)
+    wanted = list(inspect.signature(net.construct).parameters)
+    inputs = request["inputs"]
+    if set(inputs) != set(wanted):
+        raise Failure(
+            "option-invalid",
+            f"construct takes {', '.join(wanted)}, and shapes are given of {', '.join(inputs) or 'nothing'}",
+            "give the shape of each as NAME:1x3x224x224 with --shape",
+        )
+    examples = [mindspore.Tensor(np.zeros(inputs[key][0], inputs[key][1])) for key in wanted]
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "model.onnx")
+        _converted(lambda: mindspore.export(net, *examples, file_name=file, file_format="ONNX"))
+        with open(file, "rb") as made:
+            return made.read()
 
 
 def _joined(message: str) -> str:
@@ -257,6 +317,7 @@ def _erfc(graph: Any, node: Any, name: str, _: list[Any]) -> None:
 
 
 FRAMEWORKS: dict[str, Framework] = {
+    "mindspore": Framework(("mindspore",), from_mindspore),
     "paddle": Framework(("paddle", "paddle2onnx"), from_paddle),
     "tensorflow": Framework(("tensorflow", "tf2onnx"), from_tensorflow),
 }
@@ -291,8 +352,8 @@ def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
 
 
-def _check_operators(proto: Any) -> None:
-    """Raise Failure for operators that the exporter left as they were in the framework."""
+def _serialized(proto: Any) -> bytes:
+    """An onnx.ModelProto's bytes. Raises Failure for operators that the exporter left as they were in the framework."""
     import onnx
 
     known = {(schema.domain, schema.name) for schema in onnx.defs.get_all_schemas()}
@@ -312,6 +373,8 @@ def _check_operators(proto: Any) -> None:
             f"the exporter has no ONNX for these operators: {', '.join(sorted(left))}",
             "end the network before them",
         )
+    data: bytes = proto.SerializeToString()
+    return data
 
 
 def main(request: dict[str, Any]) -> dict[str, str]:
@@ -323,9 +386,7 @@ def main(request: dict[str, Any]) -> dict[str, str]:
     except ImportError as error:
         return {"code": "framework-missing", "cause": str(error), "remedy": ""}
     try:
-        proto = framework.convert(request["model"], request["weights"], request["opset"])
-        _check_operators(proto)
-        data = proto.SerializeToString()
+        data = framework.convert(request)
     except Failure as failure:
         code, cause, remedy = failure.args
         return {"code": code, "cause": cause, "remedy": remedy}
