@@ -154,7 +154,7 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_a_model_that_cannot_be_compiled_is_an_error() -> None:
     with pytest.raises(IngotError) as caught:
-        ingot.compare(parse("net (float[1, 3] x) => (int32[1, 1] y) { y = Multinomial(x) }"))
+        ingot.compare(parse("net (uint8[9] x) => (uint8[a, b, c] y) { y = ImageDecoder(x) }"))
     assert caught.value.code == "unsupported"
 
 
