@@ -226,6 +226,16 @@ def test_a_compiled_tflite_model(name: str) -> None:
             assert_close(got[picture : picture + 1], wanted, CLOSE, scale=1, **lengths(proto_of(name)))
 
 
+@pytest.mark.parametrize("name", ["ad01_int8", "kws_ref_model"])
+def test_a_compiled_quantised_model(name: str) -> None:
+    file = f"mlperf_tiny/{name}.tflite"
+    proto = proto_of(file)
+    feeds = tiny_inputs(proto, file)
+    session = ingot.load(ingot.compile(models() / file))
+    found = [session.run(None, {proto.graph.input[0].name: feed})[0] for feed in feeds]
+    assert_a_step_apart(found, litert(file, feeds))
+
+
 def test_a_compiled_caffe_network() -> None:
     session = ingot.load(ingot.compile(models() / "squeezenet" / "squeezenet_v1.0_deploy.prototxt"))
     feed = shared_inputs("squeezenet")
