@@ -51,6 +51,11 @@ class Tensor:
         return tensor, origin
 
     @property
+    def is_state(self) -> bool:
+        """Whether the turns of a loop hand it on: what it held before may be read until the copy at the end of the turn."""
+        return self.root()[0].kind == "state"
+
+    @property
     def rank(self) -> int:
         return len(self.shape)
 

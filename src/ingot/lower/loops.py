@@ -435,7 +435,7 @@ class _Attempt:
             copies.append((self.flag, ctx.reshape(goes_on, ())))
         aside = []
         for target, result in copies:
-            if result.tensor is not None and result.tensor.root()[0].kind == "state":
+            if result.tensor is not None and result.tensor.is_state:
                 result = _copied(ctx, result)
             else:
                 ctx.read(result, [ix(0)] * result.rank)
