@@ -14,12 +14,11 @@ import onnx
 import onnx.backend.base as base
 from onnx import numpy_helper
 
-from ingot.compiler import compile
+from ingot.compiler import check, compile
 from ingot.errors import IngotError
 from ingot.runtime import Session, load
 
 Shapes = dict[str, tuple[int, ...] | None]
-
 
 _WHOLE = {
     onnx.TensorProto.BOOL, onnx.TensorProto.INT8, onnx.TensorProto.INT16, onnx.TensorProto.INT32, onnx.TensorProto.INT64,
@@ -110,8 +109,6 @@ class Backend(base.Backend):
     @classmethod
     def is_compatible(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> bool:
         """Whether every part of the model can be compiled."""
-        from ingot.compiler import check
-
         return cls.supports_device(device) and check(model).ok
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -366,5 +365,5 @@ def test_detection_output(code: str, keep: int, tmp_path: Path) -> None:
         boxes = np.concatenate([centre - half, centre + half], 1)
     wanted = detections(boxes, scores, threshold=0.4, top_k=12, keep=keep, iou=0.3)
     assert len(wanted) > 3
-    assert Counter(wanted[:, 1])
+    assert len(set(wanted[:, 1])) > 1
     assert_close(found[0, 0], wanted, CLOSE, reduction=16)

@@ -48,22 +48,18 @@ def proto_of(name: str) -> onnx.ModelProto:
     return proto
 
 
-def assert_agree(proto: onnx.ModelProto, twin: str, feed: Feed, *, by_name: bool = True) -> None:
+def assert_agree(proto: onnx.ModelProto, twin: str, feed: Feed) -> None:
     """A model gives what its ONNX twin gives, whose outputs may stand in another order."""
-    path = models() / twin
-    names = [port.name for port in onnx.load(str(path)).graph.output]
-    expected = dict(zip(names, reference(path, feed), strict=True))
+    expected = reference(models() / twin, feed)
     found = reference(proto, {proto.graph.input[0].name: next(iter(feed.values()))})
-    for port, got in zip(proto.graph.output, found, strict=True):
-        wanted = (
-            expected[port.name] if by_name else next(x for x in expected.values() if x.shape == got.shape)
-        )
-        assert_close(got, wanted.reshape(got.shape), CLOSE, scale=1, **lengths(proto))
+    for got in found:
+        wanted = next(x for x in expected if x.shape == got.shape)
+        assert_close(got, wanted, CLOSE, scale=1, **lengths(proto))
 
 
 def test_squeezenet_of_caffe() -> None:
     proto = proto_of("squeezenet/squeezenet_v1.0_deploy.prototxt")
-    assert_agree(proto, "squeezenet/squeezenet_v1.0_dc.onnx", shared_inputs("squeezenet"), by_name=False)
+    assert_agree(proto, "squeezenet/squeezenet_v1.0_dc.onnx", shared_inputs("squeezenet"))
 
 
 def test_resnet20_of_a_legacy_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +67,7 @@ def test_resnet20_of_a_legacy_checkpoint(monkeypatch: pytest.MonkeyPatch) -> Non
     weights = models() / "cifar10_resnet20" / "resnet20-12fca82f.th"
     made = ingot.convert("networks:ResNet20", weights=weights, shapes={"input": ("N", 3, 32, 32)})
     feed = shared_inputs("resnet20", 3)
-    assert_agree(ir.to_proto(made.model), "cifar10_resnet20/resnet20_cifar10.onnx", feed, by_name=False)
+    assert_agree(ir.to_proto(made.model), "cifar10_resnet20/resnet20_cifar10.onnx", feed)
 
 
 def ultraface(name: str) -> onnx.ModelProto:
@@ -86,7 +82,7 @@ def ultraface(name: str) -> onnx.ModelProto:
 @pytest.mark.parametrize("name", ["RFB-320.prototxt", "RFB-320.pth"])
 def test_ultraface(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
-    assert_agree(ultraface(name), "ultraface/RFB-320_raw.onnx", shared_inputs("ultraface"), by_name=False)
+    assert_agree(ultraface(name), "ultraface/RFB-320_raw.onnx", shared_inputs("ultraface"))
 
 
 def test_ultraface_of_tflite() -> None:

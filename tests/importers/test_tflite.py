@@ -158,6 +158,8 @@ CASES: list[Case] = [
     ),
     Case("FULLY_CONNECTED", [(3, 7)], [(3, 4)], [normal(4, 7), normal(4)], "FullyConnectedOptions", {"FusedActivationFunction": RELU}),
     Case("FULLY_CONNECTED", [(2, 3, 7)], [(2, 3, 4)], [normal(4, 7)], "FullyConnectedOptions", {"KeepNumDims": True}, version=5, note="-keep"),
+    Case("FULLY_CONNECTED", [(2, 3, 7), (4, 7)], [(2, 3, 4)], [], "FullyConnectedOptions", {"KeepNumDims": True}, version=5, note="-keep-two"),
+    Case("FULLY_CONNECTED", [(2, 3, 7), (4, 7)], [(6, 4)], [], "FullyConnectedOptions", note="-two"),
     Case("FULLY_CONNECTED", [(2, 1, 1, 7)], [(2, 4)], [normal(4, 7), normal(4)], "FullyConnectedOptions", note="-4d"),
     Case("BATCH_MATMUL", [(2, 3, 4), (2, 5, 4)], [(2, 3, 5)], (), "BatchMatMulOptions", {"AdjY": True}),
     Case("BATCH_MATMUL", [(2, 3, 4), (2, 4, 5)], [(2, 3, 5)], (), "BatchMatMulOptions", note="-plain"),

@@ -17,8 +17,8 @@ def command(
         typer.Argument(
             metavar="MODEL",
             help="A Caffe prototxt, a TFLite model, a PyTorch program (.pt2), a TensorFlow SavedModel or frozen graph "
-            "(.pb), a Keras model (.keras, .h5), a Paddle inference model (.json, .pdmodel), an ONNX model, or MODULE:FACTORY, a Python function that returns a "
-            "torch.nn.Module or, with a checkpoint of MindSpore, a mindspore.nn.Cell.",
+            "(.pb), a Keras model (.keras, .h5), a Paddle inference model (.json, .pdmodel), an ONNX model, or "
+            "MODULE:FACTORY, a Python function that returns a torch.nn.Module or, with a checkpoint of MindSpore, a mindspore.nn.Cell.",
             show_default=False,
         ),
     ],

@@ -164,11 +164,12 @@ def _all_nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
     for node in nodes:
         yield node
         for attribute in node.attribute:
-            for graph in _graphs(attribute):
+            for graph in subgraphs(attribute):
                 yield from _all_nodes(graph.node)
 
 
-def _graphs(attribute: AttributeProto) -> list[GraphProto]:
+def subgraphs(attribute: AttributeProto) -> list[GraphProto]:
+    """The graphs that an attribute holds."""
     return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 
@@ -243,7 +244,7 @@ def _check_nodes(
             ordered = ordered and (not name or name in known or name not in defined)
         _check_schema(node, opsets, functions, in_function=in_function)
         for attribute in node.attribute:
-            for graph in _graphs(attribute):
+            for graph in subgraphs(attribute):
                 ordered = _check_graph(graph, visible, opsets, functions) and ordered
                 ordered = ordered and not (_captured(graph) & set(defined)) - known
         known.update(node.output)
@@ -384,7 +385,7 @@ def _tensors(model: ModelProto) -> Iterator[tuple[TensorProto, str]]:
             for attribute in node.attribute:
                 tensors = [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]
                 yield from ((tensor, place(node)) for tensor in tensors)
-                for graph in _graphs(attribute):
+                for graph in subgraphs(attribute):
                     yield from of_graph(graph)
 
     def of_graph(graph: GraphProto) -> Iterator[tuple[TensorProto, str]]:

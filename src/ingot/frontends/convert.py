@@ -67,9 +67,10 @@ def convert(
     graph, a Keras model, a Paddle inference model or an ONNX file; "module:factory", a function that returns a
     torch.nn.Module (with a checkpoint of MindSpore: a Cell); or a torch.nn.Module, an onnx.ModelProto or an
     onnx_ir.Model. weights: the caffemodel or .pdiparams, where it is not beside the model, or a checkpoint for the
-    factory's module, which is loaded without running code. shapes: input name -> dimensions, integers or symbol names; of
-    a module, those of forward's parameters. inputs: example arrays for a module whose inputs are not all float32. python: the interpreter that has
-    the framework of the model, for those that convert in a process of their own; this one by default.
+    factory's module, which is loaded without running code. shapes: input name -> dimensions, integers or symbol names;
+    of a module, those of forward's parameters. inputs: example arrays for a module whose inputs are not all float32.
+    python: the interpreter that has the framework of the model, for those that convert in a process of their own; this
+    one by default.
     Raises IngotError: model-*, weights-*, framework-*, option-invalid, unsupported, input-*, output-unwritable.
     """
     paths = [None if path is None else Path(path) for path in (weights, python)]

@@ -14,7 +14,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ingot.errors import IngotError
-from ingot.frontends.check import place
+from ingot.frontends.check import place, subgraphs
 
 OLDEST = 7
 """The operator set that the rest of ingot starts from."""
@@ -45,7 +45,7 @@ def _graphs(graph: GraphProto) -> Iterable[GraphProto]:
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
-            for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+            for inner in subgraphs(attribute):
                 yield from _graphs(inner)
 
 

@@ -128,12 +128,13 @@ def _run(framework: Framework, request: dict[str, Any], python: Path | None, whe
 
 def _ending(done: subprocess.CompletedProcess[str]) -> str:
     """How a worker ended that gave no answer."""
-    told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    told = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
+    last = told[-1][:300]
     if done.returncode < 0:
         code = -done.returncode
         name = signal.Signals(code).name if code in set(signal.Signals) else f"signal {code}"
-        return f"crashed ({name}): {told[-1][:300] if told else 'it says nothing'}"
-    return f"ended with {done.returncode} and no answer: {told[-1][:300] if told else 'it says nothing'}"
+        return f"crashed ({name}): {last}"
+    return f"ended with {done.returncode} and no answer: {last}"
 
 
 def _failed(framework: Framework, cause: str, where: str) -> IngotError:

@@ -66,8 +66,9 @@ def _identifier(name: str, taken: set[str]) -> str:
 def apply_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]]) -> None:
     """Set the shapes of inputs, of integers >= 0, symbol names, and ranges such as "1..8".
 
-    A range leaves the dimension a symbol, of those sizes only: `model.meta["ranges"]` has them by symbol. A symbol that gets an integer or another name gets it everywhere. When an integer dimension changes, the recorded
-    shapes of intermediate values and outputs are dropped.
+    A range leaves the dimension a symbol, of those sizes only: `model.meta["ranges"]` has them by symbol. A symbol that
+    gets an integer or another name gets it everywhere. When an integer dimension changes, the recorded shapes of
+    intermediate values and outputs are dropped.
     Raises IngotError input-name for an unknown input, input-shape for a wrong rank, dimension or contradiction.
     """
     inputs = {value.name: value for value in model.graph.inputs}

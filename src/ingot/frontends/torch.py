@@ -11,6 +11,7 @@ import importlib
 import inspect
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -213,7 +214,7 @@ def _example(name: str, value: Any, shape: Sequence[int | str] | None) -> torch.
         return value if isinstance(value, torch.Tensor) else torch.from_numpy(np.array(value))
     assert shape is not None
     sizes = [2 if isinstance(dim, str) else int(dim) for dim in shape]
-    if min(sizes, default=0) < 0 or np.prod([int(n) for n in sizes], dtype=object) > MAX_ELEMENTS:
+    if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_ELEMENTS:
         raise IngotError(
             "input-shape",
             f"{tuple(shape)} is no shape",

@@ -46,9 +46,8 @@ def from_tensorflow(request: dict[str, Any]) -> bytes:
         names, function, signature = _keras_model(tf, model)
     from tf2onnx.convert import from_function
 
-    own: dict[str, Any] = {"Erfc": (_erfc, [])}
     proto, _ = _converted(
-        lambda: from_function(tf.function(function), signature, opset=opset, custom_op_handlers=own)
+        lambda: from_function(tf.function(function), signature, opset=opset, custom_op_handlers=_OWN)
     )
     order = {name: place for place, name in enumerate(names)}
     outputs = sorted(proto.graph.output, key=lambda value: order.get(value.name, len(order)))
@@ -145,7 +144,7 @@ def _frozen_graph(tf: Any, path: str, opset: int) -> Any:
             output_names=[value.name for value in outputs],
             opset=opset,
             tensors_to_rename=renamed,
-            custom_op_handlers={"Erfc": (_erfc, [])},
+            custom_op_handlers=_OWN,
         )
     )
     return proto
@@ -315,6 +314,8 @@ def _erfc(graph: Any, node: Any, name: str, _: list[Any]) -> None:
         "Sub", [one.output[0], erf.output[0]], name=name, outputs=[out], shapes=[shape], dtypes=[dtype]
     )
 
+
+_OWN: dict[str, Any] = {"Erfc": (_erfc, [])}
 
 FRAMEWORKS: dict[str, Framework] = {
     "mindspore": Framework(("mindspore",), from_mindspore),

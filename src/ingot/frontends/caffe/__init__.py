@@ -4,7 +4,7 @@ The meaning of the layers is that of BVLC Caffe, and of its forks for SSD (Liu e
 PSPNet where they add some.
 """
 
-from ingot.frontends.caffe import detection, layers
+from ingot.frontends.caffe import arrays, detection, layers
 from ingot.frontends.caffe.net import read
 
-__all__ = ["detection", "layers", "read"]
+__all__ = ["arrays", "detection", "layers", "read"]

@@ -8,15 +8,14 @@ import numpy as np
 import onnx_ir as ir
 
 from ingot.frontends.builder import Builder
-from ingot.frontends.caffe.layers import Values, axis_of, bottoms, dims, picture, scalar
+from ingot.frontends.caffe.layers import Values, axis_of, dims, picture, scalar
 from ingot.frontends.caffe.net import Layer, layer
 from ingot.frontends.caffe.text import Message
 
 
-@layer("PriorBox")
+@layer("PriorBox", bottoms=2)
 def prior_box(b: Builder, it: Layer, x: Values) -> Values:
     """[1, 2, H * W * priors * 4]: corners over the picture's size, and variances. Bottoms: features, picture."""
-    bottoms(b, x, 2)
     params = it.message.message("prior_box_param")
     (height, width), whole = picture(b, x[0])[2:], picture(b, x[1])[2:]
     size = params.int("img_size")
@@ -64,13 +63,12 @@ def _sides(b: Builder, params: Message) -> list[tuple[float, float]]:
     return sides
 
 
-@layer("DetectionOutput")
+@layer("DetectionOutput", bottoms=3)
 def detection_output(b: Builder, it: Layer, x: Values) -> Values:
     """[1, 1, detections, 7]: picture, class, score, corners. Bottoms: offsets, scores, default boxes.
 
     Classes in order, the best of each first. Where Caffe finds nothing it writes one row of -1; this has no rows.
     """
-    bottoms(b, x, 3)
     params = it.message.message("detection_output_param")
     nms = params.message("nms_param")
     classes, background = params.int("num_classes"), params.int("background_label_id")
@@ -153,8 +151,7 @@ def _decode_with(
 ) -> ir.Value:
     if not params.bool("variance_encoded_in_target"):
         offsets = b.op("Mul", offsets, variance, name=f"{it.name}/scaled")
-    word = params.word("code_type", "CORNER")
-    code = {"1": "CORNER", "2": "CENTER_SIZE", "3": "CORNER_SIZE"}.get(word, word)
+    code = params.word("code_type", "CORNER", {"1": "CORNER", "2": "CENTER_SIZE", "3": "CORNER_SIZE"})
     low, high = _halves(b, it, boxes)
     if code == "CORNER":
         return b.op("Add", boxes, offsets, name=f"{it.name}/boxes")

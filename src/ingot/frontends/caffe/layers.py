@@ -1,4 +1,7 @@
-"""Caffe's layers as ONNX nodes: a function a layer type, from the values of its bottoms to those of its tops."""
+"""Caffe's layers as ONNX nodes: a function a layer type, from the values of its bottoms to those of its tops.
+
+`arrays.py` has those that move, select and reduce, `detection.py` those of SSD.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ingot.frontends.builder import Builder
-from ingot.frontends.caffe.net import LAYERS, Handler, Layer, layer
+from ingot.frontends.caffe.net import Handler, Layer, layer
 from ingot.frontends.caffe.text import Message
 
 Values = list[ir.Value]
@@ -40,12 +43,6 @@ def axis_of(b: Builder, value: ir.Value, axis: int) -> int:
     return axis % rank
 
 
-def bottoms(b: Builder, x: Values, count: int) -> None:
-    """Raise IngotError unless the layer has at least `count` bottoms."""
-    if len(x) < count:
-        raise b.invalid(f"it has {len(x)} bottoms and needs {count}")
-
-
 def scalar(b: Builder, value: float) -> ir.Value:
     """A float32; infinite where `value` is beyond it."""
     with np.errstate(over="ignore"):
@@ -62,7 +59,7 @@ def affine(b: Builder, name: str, x: ir.Value, scale: float, shift: float) -> ir
 # Inputs and layers that pass values on
 
 
-@layer("Input", "DummyData")
+@layer("Input", "DummyData", bottoms=0)
 def input_(b: Builder, it: Layer, x: Values) -> Values:
     shapes = it.message.message("input_param" if it.type == "Input" else "dummy_data_param").messages("shape")
     if len(shapes) not in (1, len(it.tops)):
@@ -73,17 +70,15 @@ def input_(b: Builder, it: Layer, x: Values) -> Values:
 
 @layer("Split")
 def split(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
     return [x[0]] * len(it.tops)
 
 
 @layer("Dropout")
 def dropout(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
     return x[:1]
 
 
-@layer("Silence")
+@layer("Silence", bottoms=0)
 def silence(b: Builder, it: Layer, x: Values) -> Values:
     return []
 
@@ -149,12 +144,9 @@ def pooling(b: Builder, it: Layer, x: Values) -> Values:
 
     An average divides by the window's cells within the padded input, so the padding is made first and counts.
     """
-    bottoms(b, x, 1)
     params = it.message.message("pooling_param")
     size = picture(b, x[0])[2:]
-    kind = {"0": "MAX", "1": "AVE", "2": "STOCHASTIC"}.get(
-        params.word("pool", "MAX"), params.word("pool", "MAX")
-    )
+    kind = params.word("pool", "MAX", {"0": "MAX", "1": "AVE", "2": "STOCHASTIC"})
     if kind not in ("MAX", "AVE"):
         raise it.unsupported(f"{kind.lower()} pooling")
     if params.bool("global_pooling"):
@@ -200,7 +192,6 @@ def _check_windows(it: Layer, sizes: Sequence[int], window: Window) -> None:
 @layer("Upsample")
 def upsample(b: Builder, it: Layer, x: Values) -> Values:
     """With a second bottom, the mask of a pooling: its inverse. Otherwise each pixel is repeated."""
-    bottoms(b, x, 1)
     params = it.message.message("upsample_param")
     shape = picture(b, x[0])
     scale = params.int("scale", 2)
@@ -230,7 +221,6 @@ def resize(b: Builder, name: str, x: ir.Value, size: Sequence[int], mode: str, t
 @layer("Interp")
 def interp(b: Builder, it: Layer, x: Values) -> Values:
     """Bilinear, corners on corners, to a size, by factors, or to that of a second bottom."""
-    bottoms(b, x, 1)
     params = it.message.message("interp_param")
     begin, end = params.int("pad_beg"), params.int("pad_end")
     shape = picture(b, x[0])
@@ -261,7 +251,6 @@ def interp(b: Builder, it: Layer, x: Values) -> Values:
 
 @layer("InnerProduct")
 def inner_product(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
     params = it.message.message("inner_product_param")
     features, transposed = params.int("num_output"), params.bool("transpose")
     axis = axis_of(b, x[0], params.int("axis", 1))
@@ -281,7 +270,6 @@ def inner_product(b: Builder, it: Layer, x: Values) -> Values:
 @layer("BatchNorm")
 def batch_norm(b: Builder, it: Layer, x: Values) -> Values:
     """The blobs are the sums of means and variances, and the number by which both are divided."""
-    bottoms(b, x, 1)
     params = it.message.message("batch_norm_param")
     if not params.bool("use_global_stats", True):
         raise it.unsupported("it normalises by the statistics of the batch", "set use_global_stats: true")
@@ -298,33 +286,29 @@ def batch_norm(b: Builder, it: Layer, x: Values) -> Values:
 @layer("Scale", "Bias")
 def scale(b: Builder, it: Layer, x: Values) -> Values:
     """x times (or plus) a factor over some axes, from a second bottom or the weights."""
-    bottoms(b, x, 1)
     params = it.message.message("scale_param" if it.type == "Scale" else "bias_param")
     axis, count = axis_of(b, x[0], params.int("axis", 1)), params.int("num_axes", 1)
     shape = dims(b, x[0])
     over = shape[axis:] if count < 0 else shape[axis : axis + count]
-    operator = "Mul" if it.type == "Scale" else "Add"
     if len(x) > 1:
         over = dims(b, x[1])
-        trailing = [1] * (len(shape) - axis - len(over))
-        factor = (
-            x[1]
-            if not trailing
-            else b.op("Reshape", x[1], b.ints(*over, *trailing), name=f"{it.name}/factor")
-        )
+    whole = [*over, *[1] * (len(shape) - axis - len(over))]
+    if len(x) == 1:
+        factor = b.constant(it.weights(0, over).reshape(whole), f"{it.name}/factor")
+    elif len(whole) > len(over):
+        factor = b.op("Reshape", x[1], b.ints(*whole), name=f"{it.name}/factor")
     else:
-        trailing = [1] * (len(shape) - axis - len(over))
-        factor = b.constant(it.weights(0, over).reshape([*over, *trailing]), f"{it.name}/factor")
+        factor = x[1]
+    operator = "Mul" if it.type == "Scale" else "Add"
     y = b.op(operator, x[0], factor, name=it.name)
     if it.type == "Scale" and params.bool("bias_term"):
-        bias = it.weights(len(it.blobs) - 1, over).reshape([*over, *[1] * (len(shape) - axis - len(over))])
+        bias = it.weights(len(it.blobs) - 1, over).reshape(whole)
         y = b.op("Add", y, b.constant(bias, f"{it.name}/bias"), name=f"{it.name}/biased")
     return [y]
 
 
 @layer("LRN")
 def lrn(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
     params = it.message.message("lrn_param")
     size, alpha, beta = params.int("local_size", 5), params.float("alpha", 1.0), params.float("beta", 0.75)
     if size < 1 or size % 2 == 0:
@@ -348,7 +332,6 @@ def lrn(b: Builder, it: Layer, x: Values) -> Values:
 
 @layer("MVN")
 def mvn(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
     params = it.message.message("mvn_param")
     axes = list(range(1 if params.bool("across_channels") else 2, len(dims(b, x[0]))))
     mean = b.op("ReduceMean", x[0], name=f"{it.name}/mean", axes=axes)
@@ -367,7 +350,6 @@ def mvn(b: Builder, it: Layer, x: Values) -> Values:
 @layer("Normalize")
 def normalize(b: Builder, it: Layer, x: Values) -> Values:
     """x over its L2 norm across the channels, or across all of a picture, times a scale a channel."""
-    bottoms(b, x, 1)
     params = it.message.message("norm_param")
     channels = picture(b, x[0])[1]
     axes = [1, 2, 3] if params.bool("across_spatial", True) else [1]
@@ -381,7 +363,6 @@ def normalize(b: Builder, it: Layer, x: Values) -> Values:
 
 @layer("Softmax")
 def softmax(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
     axis = axis_of(b, x[0], it.message.message("softmax_param").int("axis", 1))
     return [b.op("Softmax", x[0], name=it.name, axis=axis)]
 
@@ -393,7 +374,6 @@ def unary(operator: str, **attributes: tuple[str, str, float]) -> Handler:
     """attributes: of the node -> (message, field, default) of the layer."""
 
     def function(b: Builder, it: Layer, x: Values) -> Values:
-        bottoms(b, x, 1)
         values: dict[str, Any] = {
             name: it.message.message(m).float(f, default) for name, (m, f, default) in attributes.items()
         }
@@ -402,25 +382,21 @@ def unary(operator: str, **attributes: tuple[str, str, float]) -> Handler:
     return function
 
 
-LAYERS |= {
-    "Sigmoid": unary("Sigmoid"),
-    "TanH": unary("Tanh"),
-    "AbsVal": unary("Abs"),
-    "BNLL": unary("Softplus"),
-    "ELU": unary("Elu", alpha=("elu_param", "alpha", 1.0)),
-}
+layer("Sigmoid")(unary("Sigmoid"))
+layer("TanH")(unary("Tanh"))
+layer("AbsVal")(unary("Abs"))
+layer("BNLL")(unary("Softplus"))
+layer("ELU")(unary("Elu", alpha=("elu_param", "alpha", 1.0)))
 
 
 @layer("ReLU")
 def relu(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
     slope = it.message.message("relu_param").float("negative_slope")
     return [b.op("LeakyRelu", x[0], name=it.name, alpha=slope) if slope else b.op("Relu", x[0], name=it.name)]
 
 
 @layer("ReLU6", "Clip")
 def clip(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
     params = it.message.message("clip_param")
     low, high = (params.float("min"), params.float("max")) if it.type == "Clip" else (0.0, 6.0)
     return [b.op("Clip", x[0], scalar(b, low), scalar(b, high), name=it.name)]
@@ -428,7 +404,6 @@ def clip(b: Builder, it: Layer, x: Values) -> Values:
 
 @layer("PReLU")
 def prelu(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
     shape = dims(b, x[0])
     axis_of(b, x[0], 1)
     shared = it.message.message("prelu_param").bool("channel_shared")
@@ -438,7 +413,6 @@ def prelu(b: Builder, it: Layer, x: Values) -> Values:
 
 @layer("Swish")
 def swish(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
     inner = affine(b, it.name, x[0], it.message.message("swish_param").float("beta", 1.0), 0.0)
     return [b.op("Mul", x[0], b.op("Sigmoid", inner, name=f"{it.name}/gate"), name=it.name)]
 
@@ -446,7 +420,6 @@ def swish(b: Builder, it: Layer, x: Values) -> Values:
 @layer("Power")
 def power(b: Builder, it: Layer, x: Values) -> Values:
     """(shift + scale * x) ^ power"""
-    bottoms(b, x, 1)
     params = it.message.message("power_param")
     y = affine(b, it.name, x[0], params.float("scale", 1.0), params.float("shift"))
     exponent = params.float("power", 1.0)
@@ -456,7 +429,6 @@ def power(b: Builder, it: Layer, x: Values) -> Values:
 @layer("Exp")
 def exp(b: Builder, it: Layer, x: Values) -> Values:
     """base ^ (shift + scale * x), base -1 is e"""
-    bottoms(b, x, 1)
     params = it.message.message("exp_param")
     rate = _log_of_base(b, params.float("base", -1.0))
     y = affine(b, it.name, x[0], rate * params.float("scale", 1.0), rate * params.float("shift"))
@@ -466,7 +438,6 @@ def exp(b: Builder, it: Layer, x: Values) -> Values:
 @layer("Log")
 def log(b: Builder, it: Layer, x: Values) -> Values:
     """The logarithm of shift + scale * x to a base, -1 is e"""
-    bottoms(b, x, 1)
     params = it.message.message("log_param")
     y = affine(b, it.name, x[0], params.float("scale", 1.0), params.float("shift"))
     rate = _log_of_base(b, params.float("base", -1.0))
@@ -485,7 +456,6 @@ def _log_of_base(b: Builder, base: float) -> float:
 
 @layer("Threshold")
 def threshold(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
     limit = scalar(b, it.message.message("threshold_param").float("threshold"))
     return [
         b.op(
@@ -499,10 +469,8 @@ def threshold(b: Builder, it: Layer, x: Values) -> Values:
 
 @layer("Eltwise")
 def eltwise(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
     params = it.message.message("eltwise_param")
-    word = params.word("operation", "SUM")
-    kind = {"0": "PROD", "1": "SUM", "2": "MAX"}.get(word, word)
+    kind = params.word("operation", "SUM", {"0": "PROD", "1": "SUM", "2": "MAX"})
     coefficients = params.floats("coeff") or [1.0] * len(x)
     if kind not in ("PROD", "SUM", "MAX") or len(coefficients) != len(x):
         raise b.invalid(f"{kind} of {len(x)} bottoms with {len(coefficients)} coefficients")
@@ -526,168 +494,11 @@ def _chain(b: Builder, name: str, operator: str, values: Sequence[ir.Value]) -> 
     return made
 
 
-@layer("Axpy")
+@layer("Axpy", bottoms=3)
 def axpy(b: Builder, it: Layer, x: Values) -> Values:
     """A factor a channel, times x, plus y: bottoms in this order."""
-    bottoms(b, x, 3)
     shape = dims(b, x[0])
     factor = (
         x[0] if len(shape) == 4 else b.op("Reshape", x[0], b.ints(*shape[:2], 1, 1), name=f"{it.name}/factor")
     )
     return [b.op("Add", b.op("Mul", factor, x[1], name=f"{it.name}/scaled"), x[2], name=it.name)]
-
-
-# Shapes
-
-
-@layer("Concat")
-def concat(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
-    params = it.message.message("concat_param")
-    axis = axis_of(b, x[0], params.int("axis", params.int("concat_dim", 1)))
-    return [b.op("Concat", *x, name=it.name, axis=axis) if len(x) > 1 else x[0]]
-
-
-@layer("Slice")
-def slice_(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
-    params = it.message.message("slice_param")
-    axis = axis_of(b, x[0], params.int("axis", params.int("slice_dim", 1)))
-    size, count, points = dims(b, x[0])[axis], len(it.tops), params.ints("slice_point")
-    if not points and count and size % count == 0:
-        points = [size // count * i for i in range(1, count)]
-    sizes = np.diff([0, *points, size]).tolist()
-    if len(sizes) != count or min(sizes) < 1:
-        raise b.invalid(f"{size} elements do not fall into {count} tops at {points}")
-    if count == 1:
-        return x[:1]
-    return list(b.ops("Split", x[0], b.ints(*sizes), name=it.name, axis=axis, outputs=count))
-
-
-@layer("Crop")
-def crop(b: Builder, it: Layer, x: Values) -> Values:
-    """The first bottom cut to the size of the second one, from an axis on."""
-    bottoms(b, x, 2)
-    params = it.message.message("crop_param")
-    axis, sizes = axis_of(b, x[0], params.int("axis", 2)), dims(b, x[1])
-    rank = len(dims(b, x[0]))
-    offsets = params.ints("offset") or [0]
-    axes = list(range(axis, rank))
-    offsets = offsets * len(axes) if len(offsets) == 1 else offsets
-    if len(sizes) != rank or len(offsets) != len(axes):
-        raise b.invalid(f"{len(offsets)} offsets for {len(axes)} axes, {rank} and {len(sizes)} dimensions")
-    ends = [offset + sizes[a] for offset, a in zip(offsets, axes, strict=True)]
-    if any(
-        offset < 0 or end > size
-        for offset, end, size in zip(offsets, ends, dims(b, x[0])[axis:], strict=True)
-    ):
-        raise b.invalid("it crops beyond its bottom")
-    return [b.op("Slice", x[0], b.ints(*offsets), b.ints(*ends), b.ints(*axes), name=it.name)]
-
-
-@layer("Reshape")
-def reshape(b: Builder, it: Layer, x: Values) -> Values:
-    """`shape` replaces num_axes axes from `axis` on; 0 keeps a dimension, -1 takes what is left."""
-    bottoms(b, x, 1)
-    params = it.message.message("reshape_param")
-    shape, wanted = dims(b, x[0]), params.message("shape").ints("dim")
-    axis = params.int("axis")
-    start = axis if axis >= 0 else len(shape) + 1 + axis
-    count = params.int("num_axes", -1)
-    end = len(shape) if count < 0 else start + count
-    if not 0 <= start <= end <= len(shape):
-        raise b.invalid(f"it replaces the axes {start} to {end} of {len(shape)}")
-    kept = (
-        wanted
-        if start == 0
-        else [
-            shape[start + i] if dim == 0 and start + i < len(shape) else dim for i, dim in enumerate(wanted)
-        ]
-    )
-    target = [*([0] * start), *kept, *shape[end:]]
-    return [b.op("Reshape", x[0], b.ints(*target), name=it.name)]
-
-
-@layer("Flatten")
-def flatten(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
-    params = it.message.message("flatten_param")
-    shape = dims(b, x[0])
-    start, end = axis_of(b, x[0], params.int("axis", 1)), axis_of(b, x[0], params.int("end_axis", -1))
-    if start == 1 and end == len(shape) - 1:
-        return [b.op("Flatten", x[0], name=it.name)]
-    if end < start:
-        raise b.invalid(f"it flattens the axes {start} to {end}")
-    return [b.op("Reshape", x[0], b.ints(*[0] * start, -1, *shape[end + 1 :]), name=it.name)]
-
-
-@layer("Permute")
-def permute(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
-    order = it.message.message("permute_param").ints("order")
-    order = order + [axis for axis in range(len(dims(b, x[0]))) if axis not in order]
-    if sorted(order) != list(range(len(dims(b, x[0])))):
-        raise b.invalid(f"its order {order} is no permutation of its bottom's axes")
-    return [b.op("Transpose", x[0], name=it.name, perm=order)]
-
-
-@layer("ShuffleChannel")
-def shuffle_channel(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
-    _, channels, *size = picture(b, x[0])
-    group = it.message.message("shuffle_channel_param").int("group", 1)
-    if group < 1 or channels % group:
-        raise b.invalid(f"{channels} channels do not fall into {group} groups")
-    apart = b.op("Reshape", x[0], b.ints(0, group, channels // group, *size), name=f"{it.name}/apart")
-    order = [0, 2, 1, *range(3, 3 + len(size))]
-    swapped = b.op("Transpose", apart, name=f"{it.name}/swap", perm=order)
-    return [b.op("Reshape", swapped, b.ints(0, channels, *size), name=it.name)]
-
-
-@layer("Tile")
-def tile(b: Builder, it: Layer, x: Values) -> Values:
-    bottoms(b, x, 1)
-    params = it.message.message("tile_param")
-    axis = axis_of(b, x[0], params.int("axis", 1))
-    repeats = [params.int("tiles", 1) if a == axis else 1 for a in range(len(dims(b, x[0])))]
-    return [b.op("Tile", x[0], b.ints(*repeats), name=it.name)]
-
-
-# Reductions
-
-
-@layer("ArgMax")
-def argmax(b: Builder, it: Layer, x: Values) -> Values:
-    """Without an axis: over all of a picture, as [N, 1, k], or [N, 2, k] with the values. Indices are floats."""
-    bottoms(b, x, 1)
-    params = it.message.message("argmax_param")
-    k, with_values = params.int("top_k", 1), params.bool("out_max_val")
-    if k < 1:
-        raise b.invalid(f"its top_k is {k}")
-    axis = axis_of(b, x[0], params.int("axis")) if "axis" in params else -1
-    source = x[0] if axis >= 0 else b.op("Flatten", x[0], name=f"{it.name}/flat")
-    values, indices = b.ops("TopK", source, b.ints(k), name=f"{it.name}/top", outputs=2, axis=axis)
-    places = b.op("Cast", indices, name=it.name, to=int(ir.DataType.FLOAT))
-    if axis >= 0:
-        return [values if with_values else places]
-    rows = [places, values] if with_values else [places]
-    rows = [b.op("Unsqueeze", row, b.ints(1), name=f"{it.name}/row") for row in rows]
-    return [b.op("Concat", *rows, name=f"{it.name}/rows", axis=1) if with_values else rows[0]]
-
-
-@layer("Reduction")
-def reduction(b: Builder, it: Layer, x: Values) -> Values:
-    """Over all axes from `axis` on, which go."""
-    bottoms(b, x, 1)
-    params = it.message.message("reduction_param")
-    word = params.word("operation", "SUM")
-    kind = {"1": "SUM", "2": "ASUM", "3": "SUMSQ", "4": "MEAN"}.get(word, word)
-    axes = list(range(axis_of(b, x[0], params.int("axis")), len(dims(b, x[0]))))
-    if kind == "SUM":
-        y = b.op("ReduceSum", x[0], b.ints(*axes), name=it.name, keepdims=0)
-    elif kind in ("ASUM", "SUMSQ", "MEAN"):
-        operator = {"ASUM": "ReduceL1", "SUMSQ": "ReduceSumSquare", "MEAN": "ReduceMean"}[kind]
-        y = b.op(operator, x[0], name=it.name, axes=axes, keepdims=0)
-    else:
-        raise b.invalid(f"there is no reduction {kind}")
-    return [affine(b, it.name, y, params.float("coeff", 1.0), 0.0)]

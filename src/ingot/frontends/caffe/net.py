@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +105,7 @@ class Layer:
                 remedy="give the caffemodel that belongs to the prototxt",
             )
         blob = self.blobs[place]
-        if blob.size != int(np.prod([int(n) for n in shape], dtype=object)):
+        if blob.size != math.prod(shape):
             raise IngotError(
                 "weights-differ",
                 f"blob {place} has the shape {list(blob.shape)} and the layer needs {list(shape)}",
@@ -114,18 +115,23 @@ class Layer:
         return blob.reshape(tuple(shape))
 
 
-Handler = Callable[[Builder, Layer, list[ir.Value]], "ir.Value | Sequence[ir.Value]"]
+Handler = Callable[[Builder, Layer, list[ir.Value]], list[ir.Value]]
 """Adds a layer's nodes and gives its tops."""
 
 LAYERS: dict[str, Handler] = {}
-"""Every layer type that can be converted; `layers.py` and `detection.py` fill it."""
+"""Every layer type that can be converted; `layers.py`, `arrays.py` and `detection.py` fill it."""
 
 
-def layer(*types: str) -> Callable[[Handler], Handler]:
-    """Registers a function for these layer types."""
+def layer(*types: str, bottoms: int = 1) -> Callable[[Handler], Handler]:
+    """Registers a function for these layer types, which need at least so many bottoms."""
 
     def register(function: Handler) -> Handler:
-        LAYERS.update(dict.fromkeys(types, function))
+        def checked(b: Builder, it: Layer, x: list[ir.Value]) -> list[ir.Value]:
+            if len(x) < bottoms:
+                raise b.invalid(f"it has {len(x)} bottoms and needs {bottoms}")
+            return function(b, it, x)
+
+        LAYERS.update(dict.fromkeys(types, checked))
         return function
 
     return register
@@ -161,13 +167,12 @@ def _build(layers: Sequence[Layer], name: str) -> ir.Model:
     for it in layers:
         builder.where = it.where
         missing = [bottom for bottom in it.bottoms if bottom not in blobs]
-        if missing and it.type not in DROPPED:
-            cause = f"its bottom {missing[0]!r} is the top of no earlier layer"
-            raise builder.invalid(cause, "correct the prototxt; a Caffe network lists its layers in order")
         if it.type in DROPPED:
             continue
-        made = LAYERS[it.type](builder, it, [blobs[bottom] for bottom in it.bottoms])
-        tops = [made] if isinstance(made, ir.Value) else list(made)
+        if missing:
+            cause = f"its bottom {missing[0]!r} is the top of no earlier layer"
+            raise builder.invalid(cause, "correct the prototxt; a Caffe network lists its layers in order")
+        tops = LAYERS[it.type](builder, it, [blobs[bottom] for bottom in it.bottoms])
         if len(tops) < len(it.tops):
             raise builder.invalid(f"it has {len(it.tops)} tops, a {it.type} layer gives {len(tops)}")
         for bottom in it.bottoms:
@@ -224,11 +229,10 @@ def _input_layers(net: Message, where: str) -> Iterator[Layer]:
             remedy="give each input an input_shape, or four input_dim",
         )
     for name, shape in zip(names, shapes, strict=True):
-        message = Message(1, where)
-        inner = Message(1, where)
+        message, parameters, inner = (Message(1, where) for _ in range(3))
         inner["dim"] = [str(dim) for dim in shape]
-        message["input_param"] = [Message(1, where)]
-        message.message("input_param")["shape"] = [inner]
+        parameters["shape"] = [inner]
+        message["input_param"] = [parameters]
         yield Layer(name, "Input", [], [name], message, f"input {name}")
 
 
@@ -389,7 +393,7 @@ def _blob(view: memoryview, blob: wire.Field) -> Array:
             legacy[part.number], _ = wire.read_varint(view, part.body, part.end, outermost=False)
     flat = (np.concatenate(pieces) if len(pieces) != 1 else pieces[0]) if pieces else np.zeros(0, np.float32)
     shape = shape or [legacy.get(axis, 1) for axis in (1, 2, 3, 4)]
-    fits = np.prod([int(n) for n in shape], dtype=object) == flat.size
+    fits = math.prod(shape) == flat.size
     return flat.astype(np.float32, copy=False).reshape(shape if fits else -1)
 
 

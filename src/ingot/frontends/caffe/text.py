@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, TypeVar, Union
 
 from ingot.errors import IngotError
@@ -64,10 +64,11 @@ class Message(dict[str, list[Value]]):
         values = [self._parse(name, v, lambda text: words[text], "true or false") for v in self.get(name, ())]
         return values[-1] if values else default
 
-    def word(self, name: str, default: str = "") -> str:
-        """An enum's value, by name or number."""
+    def word(self, name: str, default: str = "", numbers: Mapping[str, str] | None = None) -> str:
+        """An enum's value. numbers: the names of those that may be written as a number."""
         values = [self._parse(name, v, str, "a word") for v in self.get(name, ())]
-        return values[-1] if values else default
+        value = values[-1] if values else default
+        return (numbers or {}).get(value, value)
 
     def strings(self, name: str) -> list[str]:
         found = []

@@ -17,19 +17,15 @@ def _type(c: Op, place: int = 0) -> int:
     return int(ir.DataType.from_numpy(dtype))
 
 
-def _long(c: Op, value: ir.Value) -> ir.Value:
-    """As int64, which ONNX wants for shapes and indices."""
-    if value.dtype == ir.DataType.INT64:
-        return value
-    return c.b.op("Cast", value, name=f"{c.name}/long", to=int(ir.DataType.INT64))
-
-
 def _numbers(c: Op, place: int) -> ir.Value:
-    """An input of indices as int64, constant or not."""
+    """An input as int64, which ONNX wants for shapes and indices."""
     constant = c.constant(place)
     if constant is not None:
         return c.b.constant(constant.astype(np.int64))
-    return _long(c, c.plain(place))
+    value = c.plain(place)
+    if value.dtype == ir.DataType.INT64:
+        return value
+    return c.b.op("Cast", value, name=f"{c.name}/long", to=int(ir.DataType.INT64))
 
 
 def _axis(axis: int, first: bool) -> int:

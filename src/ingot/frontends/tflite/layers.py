@@ -146,18 +146,18 @@ def fully_connected(c: Op) -> None:
     if c.rank(1) != 2:
         raise c.b.invalid(f"its weights have {c.rank(1)} dimensions")
     features, inner = c.known(1, 0), c.known(1, 1)
+    keeps = c.option("KeepNumDims") and c.rank() > 2
+    if keeps or c.constant(1) is None:
+        if c.constant(1) is None:
+            weights = c.b.op("Transpose", c.plain(1), name=f"{c.name}/transposed", perm=[1, 0])
+        else:
+            weights = c.weights(1, lambda w: w.T, 1)
+        rows = c.plain() if keeps else _flat(c, c.plain(), inner)
+        value = c.b.op("MatMul", rows, weights, name=f"{c.name}/product")
+        extra = bias(c, 2)
+        c.put(c.b.op("Add", value, extra[0], name=f"{c.name}/sum") if extra else value)
+        return
     source, unmixed = _rows(c)
-    if c.constant(1) is None:
-        weights = c.b.op("Transpose", c.plain(1), name=f"{c.name}/transposed", perm=[1, 0])
-        value = c.b.op("MatMul", _flat(c, source, inner), weights, name=f"{c.name}/product")
-        extra = bias(c, 2)
-        c.put(c.b.op("Add", value, extra[0], name=f"{c.name}/sum") if extra else value)
-        return
-    if c.option("KeepNumDims") and c.rank() > 2:
-        value = c.b.op("MatMul", c.plain(), c.weights(1, lambda w: w.T, 1), name=f"{c.name}/product")
-        extra = bias(c, 2)
-        c.put(c.b.op("Add", value, extra[0], name=f"{c.name}/sum") if extra else value)
-        return
     weights = c.weights(1, unmixed, 0)
     value = c.b.op("Gemm", _flat(c, source, inner), weights, *bias(c, 2), name=f"{c.name}/product", transB=1)
     wanted = c.out().shape
@@ -180,7 +180,7 @@ def _rows(c: Op) -> tuple[ir.Value, Callable[[Array], Array]]:
     """
     index = c.index(0)
     before = c.net.flattened.get(index, index)
-    if not c.net.prefers_first(before) or c.constant(1) is None:
+    if not c.net.prefers_first(before):
         return c.plain(), lambda w: w
     shape = list(c.net.held(before, True).shape or ())
     if not all(isinstance(dim, int) for dim in shape[1:]):
