@@ -5,11 +5,16 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ingot.errors import IngotError
 
 MAX_RANK = 8
+
+from_buffer: Callable[[Any], ctypes.Array[ctypes.c_char]] = (ctypes.c_char * 0).from_buffer
+address_of = ctypes.addressof
 
 OK, ARGUMENT, MEMORY, FILE, WEIGHTS, ABI, TARGET = 0, -1, -2, -3, -4, -5, -6
 DTYPE, RANK, SHAPE, CAPACITY, BUSY, UNBOUND, OVERFLOW, INDEX = -7, -8, -9, -10, -11, -12, -13, -14
