@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ingot.ir.index import Ix, Var, ix, most
+from ingot.ir.bounds import most
+from ingot.ir.index import Ix, Var, ix
 from ingot.ir.nodes import Acc, Read, Stmt, Value, data_of, operands, statements, walk
 
 

@@ -10,11 +10,13 @@ import numpy as np
 from ingot.ir.index import Ix, IxLike, Var, ix, minimum, var
 from ingot.ir.nodes import Acc, Const, Index, Op, Select, Value
 from ingot.ir.program import Reduce
-from ingot.lower.context import Context, Node, Operand, cast
+from ingot.lower.context import Context
 from ingot.lower.contraction import product_of
 from ingot.lower.elementwise import const, op
+from ingot.lower.operand import Node, Operand
 from ingot.lower.reduction import row
 from ingot.lower.registry import lowers
+from ingot.lower.values import cast
 
 _DOUBLE = 11
 """The number of float64 in ONNX's list of dtypes."""

@@ -1,42 +1,36 @@
-"""What a lowering function works with: operands, the node, and the program under construction."""
+"""The program under construction, as lowering functions see it."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ingot.errors import IngotError
+from ingot.ir.bounds import most as most_of
 from ingot.ir.index import (
     Ix,
     IxLike,
     Var,
     ix,
-    less,
-    maximum,
-    minimum,
     nonnegative,
     product,
-    substitute,
     var,
 )
-from ingot.ir.index import most as most_of
 from ingot.ir.nodes import (
     DTYPES,
     NAMES,
     Acc,
-    Cast,
     Const,
     Index,
     Op,
     Read,
     Select,
     Value,
-    as_index,
     computed,
 )
 from ingot.ir.program import (
@@ -52,6 +46,8 @@ from ingot.ir.program import (
     Tensor,
     identity,
 )
+from ingot.lower.operand import Anything, Node, Operand
+from ingot.lower.values import all_of, cast, is_inside, ravel, unravel_from
 from ingot.lower.writer import Writer
 
 MAX_RANK = 16
@@ -60,118 +56,6 @@ MAX_ELEMENTS = 2**33
 INTEGERS = ("i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8", "bool")
 MAX_MEASURED = 64
 """Elements of one tensor that may each become a symbol."""
-
-
-@dataclass(eq=False)
-class Operand:
-    """A value of the ONNX graph while it is lowered.
-
-    dtype: what its elements are computed with. data: the elements where they are constant. known: the integers (`Ix`) where they are known up to symbols, as an
-    object array. tensor: where it lies in the program, made on demand for constants. storage: of an operand that lies
-    in no tensor yet, the type of storage that it has in ONNX, if any.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[Ix, ...]
-    tensor: Tensor | None = None
-    data: np.ndarray | None = None
-    known: np.ndarray | None = None
-    storage: str = ""
-
-    @property
-    def stored(self) -> str:
-        """The dtype that it has in ONNX."""
-        return self.tensor.dtype if self.tensor is not None else self.storage or self.dtype
-
-    @property
-    def rank(self) -> int:
-        return len(self.shape)
-
-    def dims(self) -> tuple[int, ...] | None:
-        """The shape where it is all integers."""
-        return tuple(d.value for d in self.shape) if all(d.is_const for d in self.shape) else None
-
-
-@dataclass(eq=False)
-class SequenceOperand:
-    """A sequence while the graph is lowered: its elements, so that its length is known. dtype: of every element."""
-
-    elements: tuple[Operand, ...]
-    dtype: str
-
-
-@dataclass(eq=False)
-class Absent:
-    """An optional without a value; one with a value is that value."""
-
-
-Anything = Operand | SequenceOperand | Absent
-
-
-@dataclass
-class Node:
-    """An ONNX node with its inputs resolved; absent inputs are None. declared: the shapes that the model states for its
-    outputs."""
-
-    operator: str
-    domain: str
-    name: str
-    opset: int
-    inputs: list[Anything | None]
-    attributes: Mapping[str, Any]
-    outputs: Sequence[str]
-    declared: Sequence[Sequence[int | str | None] | None] = ()
-
-    def declared_dim(self, output: int, axis: int) -> int | str | None:
-        """The size or the symbol's name that the model states for a dimension of an output."""
-        shape = self.declared[output] if output < len(self.declared) else None
-        return shape[axis] if shape is not None and axis < len(shape) else None
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self.attributes.get(name, default)
-
-    def input(self, i: int) -> Operand:
-        """Input i. Raises IngotError where it is missing."""
-        operand = self.optional(i)
-        if operand is None:
-            raise self.unsupported(f"input {i} is missing")
-        return operand
-
-    def optional(self, i: int) -> Operand | None:
-        """Input i, a tensor, or None. Raises IngotError unsupported for anything else."""
-        value = self.value(i)
-        if isinstance(value, SequenceOperand | Absent):
-            kind = "a sequence" if isinstance(value, SequenceOperand) else "an optional without a value"
-            raise self.unsupported(f"input {i} is {kind} and must be a tensor")
-        return value
-
-    def value(self, i: int) -> Anything | None:
-        """Input i, whatever it is."""
-        return self.inputs[i] if i < len(self.inputs) else None
-
-    def sequence(self, i: int) -> SequenceOperand:
-        """Input i, a sequence. Raises IngotError unsupported for anything else."""
-        value = self.value(i)
-        if not isinstance(value, SequenceOperand):
-            raise self.unsupported(f"input {i} is no sequence")
-        return value
-
-    def operands(self) -> list[Operand]:
-        """The inputs that are there, all of them tensors."""
-        return [x for i in range(len(self.inputs)) if (x := self.optional(i)) is not None]
-
-    def constant(self, i: int, what: str) -> np.ndarray:
-        """Input i, which must be constant. Raises IngotError unsupported."""
-        operand = self.input(i)
-        if operand.data is None:
-            raise self.unsupported(f"{what} is computed at run time", "make it a constant of the model")
-        return operand.data
-
-    def unsupported(
-        self, cause: str, remedy: str = "replace or repair the node, or export the model with other options"
-    ) -> IngotError:
-        return IngotError("unsupported", f"{self.operator}: {cause}", where=self.name, remedy=remedy)
 
 
 @dataclass
@@ -400,7 +284,7 @@ class Context:
             tests = []
             for k, dim in enumerate(dims):
                 at = self.read(indices, [*axes, k] if several else axes)
-                tests.append(_inside(at, ix(low) if low is not None else -dim, dim))
+                tests.append(is_inside(at, ix(low) if low is not None else -dim, dim))
             return all_of(tests)
 
         sizes = f"dimensions of {', '.join(map(str, dims))}" if several else f"a dimension of {dims[0]}"
@@ -599,116 +483,3 @@ class Context:
                 remedy="check the model's input shapes (--shape)",
             )
         self.program.requires.append((a, b))
-
-
-def wrapped(number: int, dtype: str) -> int:
-    """What an integer is in an integer dtype, which keeps its low bits."""
-    kind = DTYPES[dtype]
-    bits = 8 * kind.itemsize
-    low = -(1 << (bits - 1)) if kind.kind == "i" else 0
-    return (number - low) % (1 << bits) + low
-
-
-def cast(value: Value, dtype: str) -> Value:
-    """The value converted, ONNX-wise: to bool is "not zero", from double to half goes by float.
-
-    To a type of storage: to what that is computed with; the store does the rest.
-    """
-    dtype = computed(dtype)
-    if value.dtype == dtype:
-        return value
-    if isinstance(value, Const):
-        number = value.value
-        if dtype == "bool":
-            return Const(bool(number), dtype)
-        if DTYPES[dtype].kind not in "iu":
-            return Const(float(number), dtype)
-        if math.isfinite(number):
-            return Const(wrapped(int(number), dtype), dtype)
-    if dtype == "bool":
-        return Op("ne", (value, Const(0, value.dtype)), "bool")
-    if value.dtype == "f64" and dtype == "f16":
-        value = Cast(value, "f32")
-    return Cast(value, dtype)
-
-
-def ravel(index: Sequence[IxLike], shape: Sequence[Ix]) -> Ix:
-    """The row-major position of an index."""
-    at = ix(0)
-    for i, d in zip(index, shape, strict=True):
-        at = at * d + ix(i)
-    return at
-
-
-def unravel(at: Ix, shape: Sequence[Ix]) -> tuple[Ix, ...]:
-    """The index at a row-major position."""
-    index = []
-    for i, d in enumerate(shape):
-        inner = product(shape[i + 1 :])
-        whole = at // inner
-        index.append(whole if i == 0 else ix(0) if d.is_const and d.value == 1 else whole % d)
-    return tuple(index)
-
-
-def unravel_from(index: Sequence[IxLike], shape: Sequence[Ix], to: Sequence[Ix]) -> tuple[Ix, ...]:
-    """The index into shape `to` of the element at `index` of shape `shape`, matching groups of dims of equal size."""
-    result: list[Ix] = []
-    i = j = 0
-    while j < len(to) or i < len(shape):
-        gi, gj = [i], [j]
-        left = shape[i] if i < len(shape) else ix(1)
-        right = to[j] if j < len(to) else ix(1)
-        i, j = i + 1, j + 1
-        while left != right:
-            if i >= len(shape) and j >= len(to):
-                break
-            grow_left = j >= len(to) or (
-                i < len(shape)
-                and (nonnegative(right - left) if not (right - left).is_const else (right - left).value > 0)
-            )
-            if grow_left and i < len(shape):
-                left, gi = left * shape[i], [*gi, i]
-                i += 1
-            elif j < len(to):
-                right, gj = right * to[j], [*gj, j]
-                j += 1
-        gi = [g for g in gi if g < len(shape)]
-        gj = [g for g in gj if g < len(to)]
-        at = ravel([index[g] for g in gi], [shape[g] for g in gi])
-        result += unravel(at, [to[g] for g in gj])
-    return tuple(result)
-
-
-def all_of(tests: Sequence[Value]) -> Value:
-    """Whether every one of some bools holds."""
-    left = [t for t in tests if not (isinstance(t, Const) and t.value)]
-    total: Value = left[0] if left else Const(True, "bool")
-    for test in left[1:]:
-        total = Op("and", (total, test), "bool")
-    return total
-
-
-def _inside(value: Value, low: Ix, high: Ix) -> Value:
-    """Whether low <= value < high, a literal where that is known, be it that symbols are 0."""
-    if isinstance(value, Const):
-        value = Index(ix(int(value.value)))
-    if isinstance(value, Cast) and isinstance(value.value, Index):
-        value = value.value
-    if isinstance(value, Index):
-        from_zero = {v: ix(v) - 1 for v in high.variables() if v.extent is None}
-        if nonnegative(value.index - low) and less(value.index, substitute(high, from_zero)):
-            return Const(True, "bool")
-    wide = cast(value, "i64")
-    return Op("and", (Op("ge", (wide, Index(low)), "bool"), Op("lt", (wide, Index(high)), "bool")), "bool")
-
-
-def wrap_index(value: Value, dim: Ix) -> Ix:
-    """A run-time index into a dimension: negative ones count from the end, all are kept inside."""
-    if isinstance(value, Const):
-        at = int(value.value)
-        return ix(at) + dim if at < 0 else ix(at)
-    if isinstance(value, Index) and nonnegative(value.index) and less(value.index, dim):
-        return value.index
-    wide = cast(value, "i64")
-    shifted = Select(Op("lt", (wide, Const(0, "i64")), "bool"), Op("add", (wide, Index(dim)), "i64"), wide)
-    return maximum(minimum(as_index(shifted), dim - 1), 0)

@@ -10,10 +10,12 @@ import numpy as np
 from ingot.ir.index import Ix, IxLike, Var, ix, product, var
 from ingot.ir.nodes import Acc, Const, Index, Op, Read, Select, Value
 from ingot.ir.program import Dense, MatMul
-from ingot.lower.context import Context, Node, Operand, unravel
+from ingot.lower.context import Context
 from ingot.lower.elementwise import const, op
+from ingot.lower.operand import Node, Operand
 from ingot.lower.reduction import spatial, summed, window_size
 from ingot.lower.registry import lowers
+from ingot.lower.values import unravel
 
 
 def with_bias(ctx: Context, bias: Operand | None, axis: Var, dtype: str) -> Value:

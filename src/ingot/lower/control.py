@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ingot.ir.index import Ix, maximum, most
+from ingot.ir.bounds import most
+from ingot.ir.index import Ix, maximum
 from ingot.ir.nodes import Acc
 from ingot.ir.program import Guard, Map, Measure, Tensor
-from ingot.lower.context import Anything, Context, Node, Operand
+from ingot.lower.context import Context
+from ingot.lower.operand import Anything, Node, Operand
 from ingot.lower.registry import lowers
 from ingot.lower.sequences import rebuilt, same_structure, structure_unknown, tensors_of
 

@@ -10,9 +10,11 @@ import math
 import ml_dtypes
 
 from ingot.ir.nodes import DTYPES, STORED, Cast, Const, Select, Value, computed
-from ingot.lower.context import Context, Node, Operand, cast
+from ingot.lower.context import Context
 from ingot.lower.elementwise import clip, const, dtype_name, op
+from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
+from ingot.lower.values import cast
 
 FLOAT8 = ("f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz")
 

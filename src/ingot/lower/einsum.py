@@ -10,9 +10,10 @@ import numpy as np
 
 from ingot.ir.index import Ix, Var, ix, product, var
 from ingot.ir.nodes import Acc, Value
-from ingot.lower.context import Context, Node, Operand
+from ingot.lower.context import Context
 from ingot.lower.contraction import product_of
 from ingot.lower.elementwise import op
+from ingot.lower.operand import Node, Operand
 from ingot.lower.reduction import reduce, summed
 from ingot.lower.registry import lowers
 

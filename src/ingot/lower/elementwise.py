@@ -9,8 +9,10 @@ import numpy as np
 
 from ingot.ir.nodes import NAMES, Const, Op, Select, Value
 from ingot.ir.ops import OPS
-from ingot.lower.context import Context, Node, Operand, cast
+from ingot.lower.context import Context
+from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
+from ingot.lower.values import cast
 
 FLOATS = ("f16", "f32", "f64")
 EPSILON = float(np.float32(1e-5))

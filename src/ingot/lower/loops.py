@@ -14,14 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from ingot.ir.index import Ix, Var, ix, maximum, minimum, most, nonnegative
+from ingot.ir.bounds import most
+from ingot.ir.index import Ix, Var, ix, maximum, minimum, nonnegative
 from ingot.ir.nodes import Acc, Const, Index, Op, Value
 from ingot.ir.program import Loop, Map, Measure, Tensor
-from ingot.lower.context import Anything, Context, Node, Operand, cast
+from ingot.lower.context import Context
 from ingot.lower.elementwise import dtype_name
 from ingot.lower.movement import known
+from ingot.lower.operand import Anything, Node, Operand
 from ingot.lower.registry import lowers
 from ingot.lower.sequences import structure_unknown
+from ingot.lower.values import cast
 
 MAX_UNROLLED = 4096
 """Turns of a loop over sequences, each of which is lowered."""

@@ -14,11 +14,13 @@ import onnx
 import onnx_ir as onnxir
 
 from ingot.errors import IngotError
-from ingot.ir.index import Ix, UnknownSizeError, Var, ix, most, symbol
+from ingot.ir.bounds import most
+from ingot.ir.index import Ix, UnknownSizeError, Var, ix, symbol
 from ingot.ir.nodes import NAMES, STORED
 from ingot.ir.program import Group, Map, Program, Tensor, identity
 from ingot.lower import shapes
-from ingot.lower.context import Absent, Anything, Context, Node, Operand, SequenceOperand
+from ingot.lower.context import Context
+from ingot.lower.operand import Absent, Anything, Node, Operand, SequenceOperand
 from ingot.lower.registry import REGISTRY
 
 FAMILIES = tuple(

@@ -15,11 +15,13 @@ import numpy as np
 from ingot.ir.index import Var, ix, var
 from ingot.ir.nodes import DTYPES, Acc, Const, Index, Op, Select, Value, as_index
 from ingot.ir.program import Reduce
-from ingot.lower.context import Context, Node, Operand, cast, wrap_index
+from ingot.lower.context import Context
 from ingot.lower.contraction import product_of
 from ingot.lower.elementwise import FLOATS, const, op
+from ingot.lower.operand import Node, Operand
 from ingot.lower.reduction import arg_of, reduce, row
 from ingot.lower.registry import lowers
+from ingot.lower.values import cast, wrap_index
 from ingot.lower.writer import Writer
 
 DOMAIN = "ai.onnx.ml"

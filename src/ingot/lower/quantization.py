@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 
 from ingot.ir.index import IxLike, Var, ix
 from ingot.ir.nodes import DTYPES, STORED, Const, Select, Value, computed, kept
-from ingot.lower.context import Context, Node, Operand, cast
+from ingot.lower.context import Context
 from ingot.lower.contraction import convolution, matrix_product
 from ingot.lower.conversion import FLOAT8, saturated
 from ingot.lower.elementwise import FLOATS, const, dtype_name, op
 from ingot.lower.movement import axis_of
+from ingot.lower.operand import Node, Operand
 from ingot.lower.reduction import reduce
 from ingot.lower.registry import lowers
+from ingot.lower.values import cast
 
 _RANGES = {
     "u8": (0, 255), "i8": (-128, 127), "u16": (0, 65535), "i16": (-32768, 32767), "u4": (0, 15), "i4": (-8, 7), "u2": (0, 3),

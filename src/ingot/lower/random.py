@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from ingot.ir.index import Ix, IxLike, Var, ix, var
 from ingot.ir.nodes import Acc, Cast, Const, Index, Op, Select, Value
 from ingot.ir.program import Reduce
-from ingot.lower.context import Context, Node, Operand, cast, ravel
+from ingot.lower.context import Context
 from ingot.lower.elementwise import FLOATS, const, dtype_name, op
+from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
+from ingot.lower.values import cast, ravel
 
 _STEP = 0x9E3779B97F4A7C15
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB

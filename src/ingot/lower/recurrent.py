@@ -9,10 +9,12 @@ import numpy as np
 from ingot.ir.index import Ix, Var, ix, var
 from ingot.ir.nodes import DTYPES, Acc, Const, Index, Op, Select, Value
 from ingot.ir.program import Dense, Recurrent, Tensor
-from ingot.lower.context import Context, Node, Operand, cast
+from ingot.lower.context import Context
 from ingot.lower.contraction import product_of
 from ingot.lower.elementwise import FLOATS, UNARY, clip, const, op
+from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
+from ingot.lower.values import cast
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _DEFAULT = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}

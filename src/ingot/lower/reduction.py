@@ -23,10 +23,12 @@ from ingot.ir.index import (
 from ingot.ir.nodes import DTYPES, Acc, Cast, Const, Index, Op, Select, Value, reindex, rewrite
 from ingot.ir.ops import neutral
 from ingot.ir.program import Reduce, Row, Tensor
-from ingot.lower.context import Context, Node, Operand, cast, unravel
+from ingot.lower.context import Context
 from ingot.lower.elementwise import EPSILON, FLOATS, MOMENTUM, const, op
 from ingot.lower.movement import axis_flags, axis_of, kept_sizes, known_axes
+from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
+from ingot.lower.values import cast, unravel
 
 
 def reduce(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ingot.lower.context import Anything, Context, Node
+from ingot.lower.context import Context
+from ingot.lower.operand import Anything, Node
 
 Lowering = Callable[[Context, Node], Anything | Sequence[Anything]]
 

@@ -25,11 +25,13 @@ from ingot.ir.nodes import (
 )
 from ingot.ir.ops import OPS
 from ingot.ir.program import Reduce
-from ingot.lower.context import Context, Node, Operand, cast
+from ingot.lower.context import Context
 from ingot.lower.elementwise import FLOATS
 from ingot.lower.movement import integers
+from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
 from ingot.lower.tables import folded, table
+from ingot.lower.values import cast
 
 TRANSFORMS = (
     "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize",

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from ingot.ir.index import Ix, IxLike, Var, ix, maximum, minimum, product, var
 from ingot.ir.nodes import Acc, Const, Index, Op, Select, Value, as_index
 from ingot.ir.program import Reduce
-from ingot.lower.context import Context, Node, Operand, all_of, cast, ravel
+from ingot.lower.context import Context
 from ingot.lower.contraction import with_bias
 from ingot.lower.elementwise import const, op
 from ingot.lower.movement import integers
+from ingot.lower.operand import Node, Operand
 from ingot.lower.reduction import spatial, summed, window_size
 from ingot.lower.registry import lowers
+from ingot.lower.values import all_of, cast, ravel
 from ingot.lower.writer import Writer
 
 MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic": "cubic", "bicubic": "cubic"}

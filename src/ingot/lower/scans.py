@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from ingot.ir.index import Ix, ix, product
 from ingot.ir.nodes import Const, Index, Local, Op, Select, Value, as_index
-from ingot.lower.context import Context, Node, Operand, all_of, cast
+from ingot.lower.context import Context
 from ingot.lower.elementwise import op
+from ingot.lower.operand import Node, Operand
 from ingot.lower.reduction import sum_dtype
 from ingot.lower.registry import lowers
+from ingot.lower.values import all_of, cast
 from ingot.lower.writer import Writer
 
 

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from ingot.ir.index import IxLike, maximum, minimum
 from ingot.ir.nodes import Const, Value, as_index
 from ingot.ir.program import Tensor
-from ingot.lower.context import Context, Node, Operand, cast, wrap_index
+from ingot.lower.context import Context
 from ingot.lower.elementwise import extreme, op
 from ingot.lower.movement import axis_of
+from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
+from ingot.lower.values import cast, wrap_index
 from ingot.lower.writer import Writer
 
 

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from ingot.ir.index import Ix, ix, minimum, product
 from ingot.ir.nodes import Const, Index, Op, Select, Value, as_index
-from ingot.lower.context import Context, Node, Operand, cast, unravel
+from ingot.lower.context import Context
 from ingot.lower.elementwise import op
 from ingot.lower.movement import axis_of
+from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
 from ingot.lower.sorting import increase, number, order_of, precedes
+from ingot.lower.values import cast, unravel
 from ingot.lower.writer import Writer
 
 

@@ -13,10 +13,13 @@ import numpy as np
 from ingot.errors import IngotError
 from ingot.ir.index import Ix, ix
 from ingot.ir.nodes import Const, Op, Select, Value
-from ingot.lower.context import Absent, Anything, Context, Node, Operand, SequenceOperand, cast
+from ingot.lower.context import Context
 from ingot.lower.elementwise import dtype_name
-from ingot.lower.movement import axis_of, integers, joined, window
+from ingot.lower.movement import axis_of, integers, joined
+from ingot.lower.operand import Absent, Anything, Node, Operand, SequenceOperand
 from ingot.lower.registry import lowers
+from ingot.lower.slicing import window
+from ingot.lower.values import cast
 
 
 def structure_unknown(node: Node, what: str, remedy: str) -> IngotError:

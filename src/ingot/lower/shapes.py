@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ingot.ir.index import Ix, ix, less, maximum, minimum, nonnegative
-from ingot.lower.context import Context, Node, Operand
+from ingot.lower.context import Context
 from ingot.lower.elementwise import dtype_name
 from ingot.lower.movement import known, known_axes
+from ingot.lower.operand import Node, Operand
 
 _LIMIT = 4096
 _INTEGERS = ("i64", "i32", "bool")

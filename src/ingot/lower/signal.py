@@ -17,11 +17,13 @@ import numpy as np
 from ingot.ir.index import Ix, Var, ix, maximum, minimum, var
 from ingot.ir.nodes import DTYPES, Acc, Cast, Const, Index, Op, Select, Value, as_index
 from ingot.ir.program import Reduce
-from ingot.lower.context import Context, Node, Operand, cast
+from ingot.lower.context import Context
 from ingot.lower.contraction import product_of
 from ingot.lower.elementwise import FLOATS, const, dtype_name, op
 from ingot.lower.movement import axis_flags
+from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
+from ingot.lower.values import cast
 
 DIRECT = 128
 """The longest transform that is one product."""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 
 from ingot.ir.index import Ix, IxLike, ix, minimum, product
 from ingot.ir.nodes import Const, Index, Local, Select, Value, as_index
-from ingot.lower.context import Context, Node, Operand, cast
+from ingot.lower.context import Context
 from ingot.lower.elementwise import FLOATS, op
 from ingot.lower.movement import axis_of
+from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
+from ingot.lower.values import cast
 from ingot.lower.writer import Writer
 
 FEW = 32

@@ -10,7 +10,9 @@ import numpy as np
 from ingot.ir.index import IxLike, Var, evaluate, ix, var
 from ingot.ir.nodes import DTYPES, Cast, Const, Index, Op, Read, Select, Value, value_variables, walk
 from ingot.ir.ops import OPS
-from ingot.lower.context import Context, Operand, cast
+from ingot.lower.context import Context
+from ingot.lower.operand import Operand
+from ingot.lower.values import cast
 
 MAX_TABLE = 2**20
 """Elements of a table that is made when the model is compiled."""

@@ -9,8 +9,10 @@ import numpy as np
 from ingot.ir.index import Ix, ix, maximum
 from ingot.ir.nodes import Acc, Const, Op, Value
 from ingot.ir.program import Reduce
-from ingot.lower.context import Context, Node, Operand, cast
+from ingot.lower.context import Context
+from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
+from ingot.lower.values import cast
 
 
 @lowers("TfIdfVectorizer")

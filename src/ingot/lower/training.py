@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 
 from ingot.ir.index import Var
 from ingot.ir.nodes import Const, Select, Value
-from ingot.lower.context import Context, Node, Operand, cast
+from ingot.lower.context import Context
 from ingot.lower.elementwise import const, op
+from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
+from ingot.lower.values import cast
 
 DOMAIN = "ai.onnx.preview.training"
 Step = Callable[[Node, Value, Value, Sequence[Value]], Sequence[Value]]

@@ -6,11 +6,13 @@ import math
 
 from ingot.ir.index import Var, ix
 from ingot.ir.nodes import Const, Index, Op, Value
-from ingot.lower.context import Context, Node, Operand, cast
+from ingot.lower.context import Context
 from ingot.lower.elementwise import dtype_name
 from ingot.lower.movement import integers
+from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
 from ingot.lower.tables import table
+from ingot.lower.values import cast
 
 COSINES = {
     "HannWindow": (0.5, -0.5),

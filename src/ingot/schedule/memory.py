@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ingot.ir.index import Ix, Monomial, evaluate, ix, maximum, most
+from ingot.ir.bounds import most
+from ingot.ir.index import Ix, Monomial, evaluate, ix, maximum
 from ingot.ir.nodes import DTYPES, Read, walk
 from ingot.ir.program import (
     Attention,
