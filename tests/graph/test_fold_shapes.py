@@ -37,6 +37,17 @@ def test_known_dimensions_of_a_symbolic_shape(pick: str, expected: list[int]) ->
     np.testing.assert_array_equal(got.constant("p"), expected)
 
 
+def test_a_part_of_a_rearranged_shape() -> None:
+    got = apply(
+        fold_shapes,
+        """g (float[N, 3, 4, 5] x) => (int64[K] y)
+        <int64[4] i = {3, 0, 2, 1}, int64[1] start = {2}, int64[1] end = {4}>
+        { s = Shape(x) t = Gather(s, i) p = Slice(t, start, end) y = Neg(p) }""",
+    )
+    assert got.fired == 1
+    np.testing.assert_array_equal(got.constant("p"), [4, 3])
+
+
 def test_part_of_a_shape() -> None:
     got = apply(fold_shapes, "g (float[N, 3, 4] x) => (int64[K] y) { s = Shape<start = 1>(x) y = Neg(s) }")
     np.testing.assert_array_equal(got.constant("s"), [3, 4])

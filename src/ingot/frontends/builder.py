@@ -13,18 +13,15 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ingot.errors import IngotError
 from ingot.frontends.check import MAX_ELEMENTS
+from ingot.frontends.infer import SMALL, infer_node
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Dim = int | str | None
 
 OPSET = 17
 """What importers write, unless a model needs more: other toolchains know it."""
 
 MAX_MADE = 2**26
 """Most elements of a constant that an importer computes from shapes in a file."""
-
-_SMALL = 4096
-"""Constants of up to so many elements take part in shape inference."""
 
 
 class Builder:
@@ -54,7 +51,7 @@ class Builder:
     def constant(self, array: Any, name: str = "constant") -> ir.Value:
         """An initializer that holds `array`; equal small ones are one."""
         array = np.asarray(array)
-        key = (array.dtype.str, array.shape, array.tobytes()) if array.size <= _SMALL else None
+        key = (array.dtype.str, array.shape, array.tobytes()) if array.size <= SMALL else None
         if key is not None and key in self._constants:
             return self._constants[key]
         tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=self._fresh(name))
@@ -136,18 +133,8 @@ class Builder:
 
     def _infer(self, node: ir.Node) -> None:
         """Types and shapes of a node's outputs, by ONNX's own inference."""
-        schema = onnx.defs.get_schema(node.op_type, self._opset, "")
-        types, data = {}, {}
-        for value in node.inputs:
-            if value is None:
-                continue
-            assert value.name is not None
-            types[value.name] = _type_proto(value)
-            constant = value.const_value
-            if constant is not None and constant.size <= _SMALL:
-                data[value.name] = ir.to_proto(constant)
         try:
-            found = onnx.shape_inference.infer_node_outputs(schema, ir.to_proto(node), types, data)
+            infer_node(node, self._opset)
         except (
             onnx.shape_inference.InferenceError,
             onnx.defs.SchemaError,
@@ -161,14 +148,7 @@ class Builder:
                 f"{node.op_type}: types do not fit: {str(error).splitlines()[0][:200]}"
             ) from None
         for value in node.outputs:
-            assert value.name is not None
-            proto = found.get(value.name)
-            if proto is None:
-                continue
-            value.type = ir.TensorType(ir.DataType(proto.tensor_type.elem_type))
-            if proto.tensor_type.HasField("shape"):
-                value.shape = ir.Shape(_dim(dim) for dim in proto.tensor_type.shape.dim)
-                self._check_size(value)
+            self._check_size(value)
 
     def _check_size(self, value: ir.Value) -> None:
         dims = [dim for dim in value.shape or () if isinstance(dim, int)]
@@ -184,24 +164,3 @@ class Builder:
             where=self.where,
             remedy="check the shapes in the file",
         )
-
-
-def _type_proto(value: ir.Value) -> onnx.TypeProto:
-    assert value.dtype is not None
-    proto = onnx.TypeProto()
-    proto.tensor_type.elem_type = value.dtype.value
-    if value.shape is not None:
-        proto.tensor_type.shape.SetInParent()
-        for dim in value.shape:
-            added = proto.tensor_type.shape.dim.add()
-            if isinstance(dim, int):
-                added.dim_value = dim
-            elif dim.value:
-                added.dim_param = dim.value
-    return proto
-
-
-def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
-    if dim.HasField("dim_value"):
-        return int(dim.dim_value)
-    return str(dim.dim_param) or None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
-from ingot.graph import edit
+from ingot.graph import edit, trace
 
 _COMMUTATIVE = frozenset({"Add", "Mul"})
 
@@ -59,11 +61,15 @@ def either(*options: Pattern) -> Either:
 
 @dataclass(frozen=True)
 class Match:
-    """values: by the names of variables and constants. named: nodes by name. nodes: all of them, the root last."""
+    """values: by the names of variables and constants. named: nodes by name. nodes: all of them, the root last.
+
+    misses: what keeps a near miss from being a match, constant by constant.
+    """
 
     values: dict[str, ir.Value]
     named: dict[str, ir.Node]
     nodes: tuple[ir.Node, ...]
+    misses: tuple[str, ...] = ()
 
     def number(self, name: str) -> float:
         """A constant that was matched."""
@@ -96,6 +102,42 @@ def find(pattern: Op, node: ir.Node) -> Match | None:
     return None
 
 
+def each(model: ir.Model, *patterns: Op) -> Iterator[Match]:
+    """At each node the first of `patterns` that has its root there. Nodes may be removed meanwhile.
+
+    While someone listens, a node where constants alone keep all of them from matching is noted as refused.
+    """
+    kinds = {kind for pattern in patterns for kind in pattern.kinds.split("|")}
+    for node in edit.nodes(model, *sorted(kinds)):
+        found = next(filter(None, (find(pattern, node) for pattern in patterns)), None)
+        if found is not None:
+            yield found
+        elif trace.listening():
+            near = _nearest(patterns, node)
+            if near is not None:
+                trace.refused(node, " and ".join(near.misses))
+
+
+def _nearest(patterns: Sequence[Op], node: ir.Node) -> Match | None:
+    """The match of the fewest constants that differ."""
+    with _any_constant():
+        near = [found for pattern in patterns for found in _node(pattern, node, Match({}, {}, ()))]
+    return min(near, key=lambda found: len(found.misses), default=None)
+
+
+_loose: ContextVar[bool] = ContextVar("loose", default=False)
+
+
+@contextmanager
+def _any_constant() -> Iterator[None]:
+    """Inside the `with` a constant of another value is a miss that is noted, instead of no match."""
+    token = _loose.set(True)
+    try:
+        yield
+    finally:
+        _loose.reset(token)
+
+
 def _node(pattern: Op, node: ir.Node, known: Match) -> Iterator[Match]:
     if node.domain or node.op_type not in pattern.kinds.split("|") or len(node.inputs) < len(pattern.inputs):
         return
@@ -105,7 +147,7 @@ def _node(pattern: Op, node: ir.Node, known: Match) -> Iterator[Match]:
         for found in _inputs(pattern.inputs, order, known):
             named = found.named | {pattern.name: node} if pattern.name else found.named
             nodes = found.nodes if node in found.nodes else (*found.nodes, node)
-            yield Match(found.values, named, nodes)
+            yield Match(found.values, named, nodes, found.misses)
 
 
 def _inputs(patterns: Sequence[Pattern], values: Sequence[ir.Value | None], known: Match) -> Iterator[Match]:
@@ -127,27 +169,40 @@ def _value(pattern: Pattern, value: ir.Value | None, known: Match) -> Iterator[M
         if producer is not None and producer.outputs.index(value) == pattern.output:
             yield from _node(pattern, producer, known)
     elif isinstance(pattern, Const):
-        if _is(value, pattern.value):
-            yield _bound(known, pattern.name, value) if pattern.name else known
+        number = _number(value)
+        if number is None:
+            return
+        bound = _bound(known, pattern.name, value) if pattern.name else known
+        if pattern.value is None or _near(number, pattern.value, value):
+            yield bound
+        elif _loose.get():
+            miss = f"a constant is {number:g} where {pattern.value:g} is asked for"
+            yield replace(bound, misses=(*bound.misses, miss))
     elif known.values.get(pattern.name, value) is value:
         yield _bound(known, pattern.name, value)
 
 
 def _bound(known: Match, name: str, value: ir.Value) -> Match:
-    return Match(known.values | {name: value}, known.named, known.nodes)
+    return replace(known, values=known.values | {name: value})
 
 
-def _is(value: ir.Value, wanted: float | None) -> bool:
+def _number(value: ir.Value) -> float | None:
+    """A floating-point constant of one element, None for anything else."""
     if not edit.is_constant(value) or value.const_value is None or value.const_value.size != 1:
-        return False
+        return None
     if value.dtype is None or not value.dtype.is_floating_point():
-        return False
-    if wanted is None:
-        return True
+        return None
+    array = edit.constant(value)
+    assert array is not None
+    return float(array.item())
+
+
+def _near(number: float, wanted: float, value: ir.Value) -> bool:
+    """Whether a constant is `wanted` to within a rounding of its dtype."""
     array = edit.constant(value)
     assert array is not None
     eps = 2.0**-8 if value.dtype == ir.DataType.BFLOAT16 else float(np.finfo(array.dtype).eps)
-    return bool(np.abs(float(array.item()) - wanted) <= 4 * eps * max(abs(wanted), eps))
+    return abs(number - wanted) <= 4 * eps * max(abs(wanted), eps)
 
 
 def double(value: ir.Value) -> str | None:
@@ -159,22 +214,27 @@ def double(value: ir.Value) -> str | None:
 def fuse(
     match: Match,
     op_type: str,
-    inputs: Sequence[ir.Value | None],
+    inputs: Sequence[ir.Value | None] | str,
     attributes: Sequence[ir.Attr],
     names: edit.Names,
-) -> ir.Node | None:
-    """Put one node in place of all that matched. None when its output cannot stand for the root's."""
+    domain: str = "",
+) -> str | None:
+    """Put one node in place of all that matched. inputs: values, or their names in the match.
+
+    Returns why its output cannot stand for the root's, None when it is done.
+    """
     root = match.root
     out = root.outputs[0]
-    new = ir.Node("", op_type, inputs, attributes, name=root.name, num_outputs=1)
+    given = [match.values[name] for name in inputs.split()] if isinstance(inputs, str) else inputs
+    new = ir.Node(domain, op_type, given, attributes, name=root.name, num_outputs=1)
     new.outputs[0].name = names.fresh(f"{out.name}.fused")
     new.outputs[0].type = out.type
     assert root.graph is not None
     root.graph.insert_before(root, new)
     if not edit.bypass(root, new.outputs[0]):
         root.graph.remove(new, safe=True)
-        return None
+        return "it is an output of its graph"
     for node in reversed(match.nodes[:-1]):
         if not edit.used_outputs(node):
             edit.remove(node)
-    return new
+    return None

@@ -49,6 +49,17 @@ def fired(node: ir.Node) -> int:
     return 1
 
 
+def outcome(node: ir.Node, reason: str | None) -> int:
+    """Note that the rule rewrote `node`, or why not. Returns what to add to the rule's count."""
+    _note(node, reason or "")
+    return int(reason is None)
+
+
+def listening() -> bool:
+    """Whether someone collects events."""
+    return _listener.get() is not None
+
+
 def refused(node: ir.Node, reason: str) -> None:
     """Note that the rule could have rewritten `node` but for `reason`."""
     _note(node, reason)

@@ -1,5 +1,6 @@
 """Shape(x), Size(x), Gather(Shape(x), i), Slice(Shape(x), a, b)  ->  constants
 
+Also a Gather or a Slice of these.
 Refuses when one of the dimensions asked for is not a known integer: symbols are the lowering's work.
 """
 
@@ -26,7 +27,11 @@ def apply(model: ir.Model) -> int:
     return fired
 
 
-def _value(node: ir.Node) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]] | None:
+_CHAIN = 4
+"""How many Gathers and Slices after a Shape are looked through."""
+
+
+def _value(node: ir.Node, chain: int = _CHAIN) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]] | None:
     """The integers that a node computes from a shape, None where unknown; None for any other node."""
     if node.op_type == "Shape":
         return _shape(node)
@@ -34,10 +39,10 @@ def _value(node: ir.Node) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]] |
         dims = edit.static_dims(edit.input_at(node, 0))
         return None if dims is None else np.array(edit.elements(dims), dtype=object)
     source = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
-    if source is None or source.domain or source.op_type != "Shape":
+    if source is None or source.domain or source.op_type not in ("Shape", "Gather", "Slice") or not chain:
         return None
-    shape = _shape(source)
-    if shape is None:
+    shape = _value(source, chain - 1)
+    if shape is None or shape.ndim != 1:
         return None
     return _gather(node, shape) if node.op_type == "Gather" else _slice(node, shape)
 

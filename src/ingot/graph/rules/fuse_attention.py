@@ -47,17 +47,18 @@ class _Heads:
 
 
 def apply(model: ir.Model) -> int:
-    fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "MatMul"):
-        found = match.find(_PATTERN, node)
-        if found is None:
-            continue
-        reason = _unfit(found) or match.double(found.values["v"]) or found.leak() or opset.raise_to(model, 23)
-        if reason is None and _fuse(found, names):
-            fired += trace.fired(node)
-        else:
-            trace.refused(node, reason or "its heads and their sizes are not known")
-    return fired
+    names = edit.Names(model)
+    return sum(
+        trace.outcome(found.root, _rewrite(model, found, names)) for found in match.each(model, _PATTERN)
+    )
+
+
+def _rewrite(model: ir.Model, found: match.Match, names: edit.Names) -> str | None:
+    """Why it cannot be, None when it is done."""
+    reason = _unfit(found) or match.double(found.values["v"]) or found.leak() or opset.raise_to(model, 23)
+    if reason is None and not _fuse(found, names):
+        reason = "its heads and their sizes are not known"
+    return reason
 
 
 def _unfit(found: match.Match) -> str | None:
@@ -154,7 +155,7 @@ def _fuse(found: match.Match, names: edit.Names) -> bool:
         key.type, dims = found.values["k"].type, edit.dims(found.values["k"])
         key.shape = ir.Shape([dims[axis] for axis in swapped]) if dims is not None else None
     inputs = [found.values["q"], key, found.values["v"], *([mask] if mask is not None else [])]
-    return match.fuse(found, "Attention", inputs, attributes, names) is not None
+    return match.fuse(found, "Attention", inputs, attributes, names) is None
 
 
 def _scale(found: match.Match) -> float:

@@ -19,26 +19,22 @@ _MODES: dict[tuple[int, ...], tuple[str, tuple[int, int, int]]] = {
 
 
 def apply(model: ir.Model) -> int:
+    if edit.opset(model) < 11:
+        return 0
     fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Reshape"):
-        found = match.find(_PATTERN, node)
-        form = (
-            _MODES.get(tuple(found.named["turn"].attributes.get_ints("perm") or ()))
-            if found is not None
-            else None
-        )
-        if found is None or form is None or edit.opset(model) < 11:
-            continue
-        mode, axes = form
-        block = _block(found, axes)
-        reason = found.leak() if block is not None else "its sizes are not known to be those of blocks"
-        if reason is not None or block is None:
-            trace.refused(node, reason or "")
-            continue
-        attributes = [ir.AttrInt64("blocksize", block), ir.AttrString("mode", mode)]
-        match.fuse(found, "DepthToSpace", [found.values["x"]], attributes, names)
-        fired += trace.fired(node)
+    for found in match.each(model, _PATTERN):
+        if tuple(found.named["turn"].attributes.get_ints("perm") or ()) in _MODES:
+            fired += trace.outcome(found.root, _fuse(found, names))
     return fired
+
+
+def _fuse(found: match.Match, names: edit.Names) -> str | None:
+    mode, axes = _MODES[tuple(found.named["turn"].attributes.get_ints("perm") or ())]
+    block = _block(found, axes)
+    if block is None:
+        return "its sizes are not known to be those of blocks"
+    attributes = [ir.AttrInt64("blocksize", block), ir.AttrString("mode", mode)]
+    return found.leak() or match.fuse(found, "DepthToSpace", "x", attributes, names)
 
 
 def _block(found: match.Match, axes: tuple[int, int, int]) -> int | None:

@@ -49,17 +49,14 @@ _TANH = _halved(op("Add", op("Tanh", op("Mul", _INNER, Const(math.sqrt(2 / math.
 
 
 def apply(model: ir.Model) -> int:
-    fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Mul", "Div"):
-        for form, patterns in (("none", _ERF), ("tanh", _TANH)):
-            found = next(filter(None, (match.find(pattern, node) for pattern in patterns)), None)
-            if found is None:
-                continue
-            reason = found.leak() or opset.raise_to(model, 20)
-            if reason is not None:
-                trace.refused(node, reason)
-                break
-            match.fuse(found, "Gelu", [found.values["x"]], [ir.AttrString("approximate", form)], names)
-            fired += trace.fired(node)
-            break
-    return fired
+    names = edit.Names(model)
+    return sum(
+        trace.outcome(
+            found.root,
+            found.leak()
+            or opset.raise_to(model, 20)
+            or match.fuse(found, "Gelu", "x", [ir.AttrString("approximate", form)], names),
+        )
+        for form, patterns in (("none", _ERF), ("tanh", _TANH))
+        for found in match.each(model, *patterns)
+    )

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ingot.graph import edit, match, opset, trace
-from ingot.graph.match import Const, Op, Var, either, op
+from ingot.graph.match import Const, Var, either, op
 
 _X = Var("x")
 _CLIP = op("Clip", op("Add", _X, Const(3.0)), name="clip")
@@ -25,29 +25,19 @@ _SWISHES = (
 
 
 def apply(model: ir.Model) -> int:
-    fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Mul", "Div"):
-        found = _find(node, _SWISHES)
-        if found is not None:
-            reason = (
-                _unfit(found) or match.double(found.values["x"]) or found.leak() or opset.raise_to(model, 14)
-            )
-            if reason is None:
-                match.fuse(found, "HardSwish", [found.values["x"]], [], names)
-                fired += trace.fired(node)
-            else:
-                trace.refused(node, reason)
-    for node in edit.nodes(model, "Mul", "Div"):
-        found = _find(node, _SIGMOIDS)
-        if found is not None and not (_unfit(found) or match.double(found.values["x"]) or found.leak()):
-            attributes = [ir.AttrFloat32("alpha", 1 / 6), ir.AttrFloat32("beta", 0.5)]
-            match.fuse(found, "HardSigmoid", [found.values["x"]], attributes, names)
-            fired += trace.fired(node)
+    names = edit.Names(model)
+    slope = [ir.AttrFloat32("alpha", 1 / 6), ir.AttrFloat32("beta", 0.5)]
+    fired = 0
+    for op_type, patterns, version, attributes in (
+        ("HardSwish", _SWISHES, 14, []),
+        ("HardSigmoid", _SIGMOIDS, 1, slope),
+    ):
+        for found in match.each(model, *patterns):
+            reason = _unfit(found) or match.double(found.values["x"]) or found.leak()
+            reason = reason or opset.raise_to(model, version)
+            reason = reason or match.fuse(found, op_type, "x", attributes, names)
+            fired += trace.outcome(found.root, reason)
     return fired
-
-
-def _find(node: ir.Node, patterns: tuple[Op, ...]) -> match.Match | None:
-    return next(filter(None, (match.find(pattern, node) for pattern in patterns)), None)
 
 
 def _unfit(found: match.Match) -> str | None:

@@ -25,23 +25,19 @@ _PATTERN = op("Add", op("Mul", _NORMAL, Var("scale")), Var("shift"))
 
 
 def apply(model: ir.Model) -> int:
-    fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Add"):
-        found = match.find(_PATTERN, node)
-        if found is None:
-            continue
-        reason = _unfit(found) or match.double(found.values["x"]) or found.leak() or opset.raise_to(model, 17)
-        if reason is not None:
-            trace.refused(node, reason)
-            continue
-        x, scale, shift = (found.values[name] for name in ("x", "scale", "shift"))
-        attributes = [
-            ir.AttrInt64("axis", -len(edit.static_dims(scale) or ())),
-            ir.AttrFloat32("epsilon", found.number("epsilon")),
-        ]
-        match.fuse(found, "LayerNormalization", [x, scale, shift], attributes, names)
-        fired += trace.fired(node)
-    return fired
+    names = edit.Names(model)
+    return sum(trace.outcome(found.root, _fuse(model, found, names)) for found in match.each(model, _PATTERN))
+
+
+def _fuse(model: ir.Model, found: match.Match, names: edit.Names) -> str | None:
+    reason = _unfit(found) or match.double(found.values["x"]) or found.leak() or opset.raise_to(model, 17)
+    if reason is not None:
+        return reason
+    attributes = [
+        ir.AttrInt64("axis", -len(edit.static_dims(found.values["scale"]) or ())),
+        ir.AttrFloat32("epsilon", found.number("epsilon")),
+    ]
+    return match.fuse(found, "LayerNormalization", "x scale shift", attributes, names)
 
 
 def _unfit(found: match.Match) -> str | None:

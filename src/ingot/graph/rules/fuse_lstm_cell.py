@@ -37,17 +37,11 @@ _ORDER = (0, 3, 1, 2)
 def apply(model: ir.Model) -> int:
     if edit.opset(model) < 13:
         return 0
-    fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Mul"):
-        found = match.find(_PATTERN, node)
-        if found is None:
-            continue
-        reason = found.leak("cell") or _unfit(found) or _fuse(found, names)
-        if reason is None:
-            fired += trace.fired(node)
-        else:
-            trace.refused(node, reason)
-    return fired
+    names = edit.Names(model)
+    return sum(
+        trace.outcome(found.root, found.leak("cell") or _unfit(found) or _fuse(found, names))
+        for found in match.each(model, _PATTERN)
+    )
 
 
 def _unfit(found: match.Match) -> str | None:

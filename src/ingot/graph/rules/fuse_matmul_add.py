@@ -15,24 +15,22 @@ _PATTERN = op("Add", op("MatMul", Var("x"), Var("w")), Var("b"))
 
 
 def apply(model: ir.Model) -> int:
-    fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Add"):
-        found = match.find(_PATTERN, node)
-        if found is None:
-            continue
-        x, w, b = (found.values[name] for name in "xwb")
-        weights = edit.static_dims(w)
-        if len(edit.dims(x) or ()) != 2:
-            reason = "its first operand is not known to be a matrix"
-        elif not edit.is_constant(w) or not edit.is_constant(b) or weights is None or len(weights) != 2:
-            reason = "its weights or its bias are not constant"
-        elif edit.static_dims(b) not in ([weights[1]], [1, weights[1]]):
-            reason = "its bias is not a vector of the features"
-        else:
-            reason = found.leak() or ""
-        if reason:
-            trace.refused(node, reason)
-            continue
-        match.fuse(found, "Gemm", [x, w, b], [], names)
-        fired += trace.fired(node)
-    return fired
+    names = edit.Names(model)
+    return sum(
+        trace.outcome(
+            found.root, _unfit(found) or found.leak() or match.fuse(found, "Gemm", "x w b", [], names)
+        )
+        for found in match.each(model, _PATTERN)
+    )
+
+
+def _unfit(found: match.Match) -> str | None:
+    x, w, b = (found.values[name] for name in "xwb")
+    weights = edit.static_dims(w)
+    if len(edit.dims(x) or ()) != 2:
+        return "its first operand is not known to be a matrix"
+    if not edit.is_constant(w) or not edit.is_constant(b) or weights is None or len(weights) != 2:
+        return "its weights or its bias are not constant"
+    if edit.static_dims(b) not in ([weights[1]], [1, weights[1]]):
+        return "its bias is not a vector of the features"
+    return None

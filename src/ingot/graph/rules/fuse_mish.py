@@ -16,16 +16,12 @@ _MISH = op("Mul", _X, op("Tanh", op("Softplus", _X)))
 
 
 def apply(model: ir.Model) -> int:
-    fired, names = 0, edit.Names(model)
-    for op_type, pattern, version in (("Softplus", _SOFTPLUS, 1), ("Mish", _MISH, 18)):
-        for node in edit.nodes(model, pattern.kinds):
-            found = match.find(pattern, node)
-            if found is None:
-                continue
-            reason = found.leak() or opset.raise_to(model, version)
-            if reason is not None:
-                trace.refused(node, reason)
-                continue
-            match.fuse(found, op_type, [found.values["x"]], [], names)
-            fired += trace.fired(node)
-    return fired
+    names = edit.Names(model)
+    return sum(
+        trace.outcome(
+            found.root,
+            found.leak() or opset.raise_to(model, version) or match.fuse(found, op_type, "x", [], names),
+        )
+        for op_type, pattern, version in (("Softplus", _SOFTPLUS, 1), ("Mish", _MISH, 18))
+        for found in match.each(model, pattern)
+    )

@@ -11,13 +11,13 @@ import numpy as np
 import onnx_ir as ir
 
 from ingot.graph import edit, match, opset, trace
-from ingot.graph.match import Const, Op, Var, either, op
+from ingot.graph.match import Const, Var, either, op
 
 _X = Var("x")
 _SQUARE = either(op("Pow", _X, Const(2.0)), op("Mul", _X, _X))
 _MEAN = op("Add", op("ReduceMean", _SQUARE, name="mean"), Const(name="epsilon"))
 _ROOT = op("Sqrt", _MEAN)
-_NORMAL = either(
+_NORMAL = (
     op("Div", _X, _ROOT),
     op(
         "Mul",
@@ -25,49 +25,42 @@ _NORMAL = either(
         either(op("Reciprocal", _ROOT), op("Div", Const(1.0), _ROOT), op("Pow", _MEAN, Const(-0.5))),
     ),
 )
-_SCALED = op("Mul", _NORMAL, Var("scale"))
+_SCALED = op("Mul", either(*_NORMAL), Var("scale"))
 
 
 def apply(model: ir.Model) -> int:
-    fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Mul"):
-        found = match.find(_SCALED, node)
-        if found is not None and edit.is_constant(found.values["scale"]):
-            fired += _fuse(model, found, names)
-    for node in edit.nodes(model, "Div", "Mul"):
-        plain = next((match.find(p, node) for p in _NORMAL.options if isinstance(p, Op)), None)
-        if plain is not None:
-            fired += _fuse(model, plain, names)
+    names = edit.Names(model)
+    fired = 0
+    for found in match.each(model, _SCALED):
+        if edit.is_constant(found.values["scale"]):
+            fired += trace.outcome(found.root, _fuse(model, found, names))
+    for found in match.each(model, *_NORMAL):
+        fired += trace.outcome(found.root, _fuse(model, found, names))
     return fired
 
 
-def _fuse(model: ir.Model, found: match.Match, names: edit.Names) -> int:
-    node, x, scale = found.root, found.values["x"], found.values.get("scale")
+def _fuse(model: ir.Model, found: match.Match, names: edit.Names) -> str | None:
+    x, scale = found.values["x"], found.values.get("scale")
     dims, axes = edit.static_dims(scale), trailing_axes(found.named["mean"], x)
     if axes is None:
-        reason: str | None = "its mean is not over trailing axes that it keeps"
-    elif scale is not None and (dims is None or len(dims) != axes):
-        reason = "its scale does not span the axes of the mean"
-    else:
-        reason = match.double(x) or found.leak() or opset.raise_to(model, 23)
-    rank = edit.dims(x)
+        return "its mean is not over trailing axes that it keeps"
+    if scale is not None and (dims is None or len(dims) != axes):
+        return "its scale does not span the axes of the mean"
+    reason = match.double(x) or found.leak()
+    rank, graph = edit.dims(x), found.root.graph
     if reason is None and rank is not None and scale is None:
-        ones = _ones(rank[len(rank) - (axes or 0) :], x)
+        ones = _ones(rank[len(rank) - axes :], x)
         if ones is None:
-            reason = "the sizes of its axes are not known"
-        else:
-            assert node.graph is not None
-            scale = names.add_constant(node.graph, f"{node.outputs[0].name}.scale", ones, x.dtype)
-    if reason is not None:
-        trace.refused(node, reason)
-        return 0
+            return "the sizes of its axes are not known"
+        assert graph is not None
+        scale = names.add_constant(graph, f"{found.root.outputs[0].name}.scale", ones, x.dtype)
     attributes = [
-        ir.AttrInt64("axis", -(axes or 0)),
+        ir.AttrInt64("axis", -axes),
         ir.AttrFloat32("epsilon", found.number("epsilon")),
         ir.AttrInt64("stash_type", 1),
     ]
-    match.fuse(found, "RMSNormalization", [x, scale], attributes, names)
-    return trace.fired(node)
+    reason = reason or opset.raise_to(model, 23)
+    return reason or match.fuse(found, "RMSNormalization", [x, scale], attributes, names)
 
 
 def trailing_axes(mean: ir.Node, x: ir.Value) -> int | None:

@@ -23,23 +23,19 @@ _PATTERNS = (_normal(op("Sub", _X, op("ReduceMax", _X, name="max"))), _normal(_X
 
 
 def apply(model: ir.Model) -> int:
-    fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Div"):
-        found = next(filter(None, (match.find(pattern, node) for pattern in _PATTERNS)), None)
-        if found is None:
-            continue
-        axes = {_axis(found.named[name], found.values["x"]) for name in ("sum", "max") if name in found.named}
-        axis = next(iter(axes))
-        if len(axes) > 1 or axis is None:
-            trace.refused(node, "its sums are not over one axis that they keep")
-            continue
-        reason = found.leak() or opset.raise_to(model, 13)
-        if reason is not None:
-            trace.refused(node, reason)
-            continue
-        match.fuse(found, "Softmax", [found.values["x"]], [ir.AttrInt64("axis", axis)], names)
-        fired += trace.fired(node)
-    return fired
+    names = edit.Names(model)
+    return sum(
+        trace.outcome(found.root, _fuse(model, found, names)) for found in match.each(model, *_PATTERNS)
+    )
+
+
+def _fuse(model: ir.Model, found: match.Match, names: edit.Names) -> str | None:
+    axes = {_axis(found.named[name], found.values["x"]) for name in ("sum", "max") if name in found.named}
+    axis = next(iter(axes))
+    if len(axes) > 1 or axis is None:
+        return "its sums are not over one axis that they keep"
+    reason = found.leak() or opset.raise_to(model, 13)
+    return reason or match.fuse(found, "Softmax", "x", [ir.AttrInt64("axis", axis)], names)
 
 
 def _axis(node: ir.Node, x: ir.Value) -> int | None:

@@ -16,20 +16,13 @@ _PATTERN = op("Mul", _X, op("Sigmoid", either(_X, op("Mul", _X, Const(name="alph
 
 
 def apply(model: ir.Model) -> int:
-    fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Mul"):
-        found = match.find(_PATTERN, node)
-        if found is None:
-            continue
-        reason = (
-            (match.double(found.values["x"]) if "alpha" in found.values else None)
-            or found.leak()
-            or opset.raise_to(model, 24)
-        )
-        if reason is not None:
-            trace.refused(node, reason)
-            continue
-        alpha = found.number("alpha") if "alpha" in found.values else 1.0
-        match.fuse(found, "Swish", [found.values["x"]], [ir.AttrFloat32("alpha", alpha)], names)
-        fired += trace.fired(node)
-    return fired
+    names = edit.Names(model)
+    return sum(trace.outcome(found.root, _fuse(model, found, names)) for found in match.each(model, _PATTERN))
+
+
+def _fuse(model: ir.Model, found: match.Match, names: edit.Names) -> str | None:
+    factor = "alpha" in found.values
+    reason = match.double(found.values["x"]) if factor else None
+    reason = reason or found.leak() or opset.raise_to(model, 24)
+    alpha = ir.AttrFloat32("alpha", found.number("alpha") if factor else 1.0)
+    return reason or match.fuse(found, "Swish", "x", [alpha], names)

@@ -14,18 +14,14 @@ _PATTERN = op("Reshape", op("Transpose", op("Reshape", Var("x"), name="inner"), 
 
 
 def apply(model: ir.Model) -> int:
-    fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Reshape"):
-        found = match.find(_PATTERN, node)
-        if found is None:
-            continue
-        reason = found.leak() or _unfit(found)
-        if reason is not None:
-            trace.refused(node, reason)
-            continue
-        match.fuse(found, "Transpose", [found.values["x"]], [ir.AttrInt64s("perm", (0, 1, 3, 2))], names)
-        fired += trace.fired(node)
-    return fired
+    names = edit.Names(model)
+    swap = [ir.AttrInt64s("perm", (0, 1, 3, 2))]
+    return sum(
+        trace.outcome(
+            found.root, found.leak() or _unfit(found) or match.fuse(found, "Transpose", "x", swap, names)
+        )
+        for found in match.each(model, _PATTERN)
+    )
 
 
 def _unfit(found: match.Match) -> str | None:

@@ -20,15 +20,9 @@ def apply(model: ir.Model) -> int:
     if edit.opset(model) < 13:
         return 0
     fired, names = 0, edit.Names(model)
-    for split in edit.nodes(model, "Split"):
-        found = match.find(_PATTERN, split)
-        if found is None or tuple(found.named["turn"].attributes.get_ints("perm") or ()) != (2, 0, 3, 1, 4):
-            continue
-        reason = found.leak() or _rewrite(found, names)
-        if reason is None:
-            fired += trace.fired(split)
-        else:
-            trace.refused(split, reason)
+    for found in match.each(model, _PATTERN):
+        if tuple(found.named["turn"].attributes.get_ints("perm") or ()) == (2, 0, 3, 1, 4):
+            fired += trace.outcome(found.root, found.leak() or _rewrite(found, names))
     return fired
 
 
