@@ -151,6 +151,28 @@ def test_command(file: Path, tmp_path: Path) -> None:
     assert json.loads(text)["checks"] > 1
 
 
+def test_for_a_runtime(tmp_path: Path) -> None:
+    out = tmp_path / "out.onnx"
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 4, 5, 5] x) => (float[N, 8, 5, 5] y)
+        { c = Conv(x, k) s = Sigmoid(c) m = Mul(c, s) d = Conv(x, l) a = Add(d, m) y = Relu(a) }"""
+    model = onnx.parser.parse_model(text)
+    for seed, name in enumerate("kl"):
+        weights = np.random.default_rng(seed).standard_normal((8, 4, 1, 1)).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weights, name))
+    onnx.save(model, tmp_path / "in.onnx")
+    code, printed, _ = command(tmp_path / "in.onnx", "-o", out, "--for", "onnxruntime", "--verify")
+    assert code == 0
+    assert "com.microsoft::FusedConv" in printed
+    result = ingot.optimize(tmp_path / "in.onnx", runtime="onnxruntime")
+    assert {name for name in result.after if "::" in name} == {
+        "com.microsoft::FusedConv",
+        "com.microsoft::QuickGelu",
+    }
+    feed = {"x": np.random.default_rng(2).standard_normal((3, 4, 5, 5)).astype(np.float32)}
+    assert_close(reference(out, feed)[0], reference(model, feed)[0], CLOSE, reduction=4)
+    assert not [name for name in ingot.optimize(out).after if "::" in name]
+
+
 def test_list(file: Path) -> None:
     code, text, _ = command("--list", "--json", "-", "--disable", "fuse_gelu")
     rules = {rule["name"]: rule for rule in json.loads(text)["rules"]}
@@ -160,6 +182,7 @@ def test_list(file: Path) -> None:
     assert not rules["fuse_gelu"]["optimize"]
     assert rules["eliminate_identity"]["optimize"]
     assert rules["eliminate_identity"]["compile"]
+    assert rules["fuse_conv_activation"]["for"] == "onnxruntime"
     assert "fuse_swish" in command("--list")[1]
 
 
@@ -167,6 +190,7 @@ def test_explain(file: Path, tmp_path: Path) -> None:
     code, text, _ = command(file, "--explain", "fuse_swish")
     assert code == 0
     assert "fuse_swish: fired 1 times, declined 0 times" in text
+    assert "fired 1 times" in command(file, "--explain", "replace_swish")[1]
     given = model()
     given.graph.output.append(onnx.helper.make_tensor_value_info("s", onnx.TensorProto.FLOAT, ["N", 4]))
     onnx.save(given, file)
@@ -182,6 +206,7 @@ def test_explain(file: Path, tmp_path: Path) -> None:
         (("MODEL",), "no output"),
         (("MODEL", "-o", "OUT", "--disable", "nothing"), "rule-unknown"),
         (("MODEL", "--explain", "nothing"), "rule-unknown"),
+        (("MODEL", "-o", "out.onnx", "--for", "nothing"), "option-invalid"),
         (("MODEL", "-o", "OUT", "--input", "q=random"), "input-name"),
         (("missing.onnx", "-o", "OUT"), "model-not-found"),
     ],

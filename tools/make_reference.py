@@ -22,7 +22,7 @@ from operator_table import Support, opsets, supported
 
 import ingot
 from ingot import cli, debug, errors, target
-from ingot.graph.pipeline import COMPILE, OPTIMIZE, RULES
+from ingot.graph.pipeline import COMPILE, OPTIMIZE, RULES, RUNTIMES
 from ingot.lower import lowering, shapes
 from ingot.lower.registry import REGISTRY
 from ingot.runtime.sources import native_text
@@ -280,7 +280,8 @@ def graph_rules() -> str:
     parts = [
         "The rules run in this order, and again from the start while one of them fires. The model is valid ONNX after each. "
         f"`ingot compile` applies the first {len(COMPILE)}; `ingot optimize` all but "
-        f"{', '.join(code(name) for name in RULES if name not in OPTIMIZE)}. "
+        f"{', '.join(code(name) for name in COMPILE if name not in OPTIMIZE)}, and the last "
+        f"{len(RUNTIMES['onnxruntime'])} only with `--for onnxruntime`. "
         "[Debug](../how-to/debug.md#why-did-a-rule-not-fire) shows how to ask why one did not fire.",
     ]
     for number, (name, rule) in enumerate(RULES.items(), 1):

@@ -58,3 +58,13 @@ def test_sequences_keep_their_type() -> None:
     got = apply(infer_shapes, text)
     assert all(got.node(op).outputs[0].type is None for op in ("SequenceEmpty", "Identity", "SequenceInsert"))
     assert got.node("SequenceAt").outputs[0].dtype is not None
+
+
+def test_sizes_of_tensors_do_not_count_as_data_that_is_inferred() -> None:
+    layers = " ".join(
+        f"s{i} = Shape(x{i}) t{i} = Concat<axis = 0>(s{i}, s{i}) u{i} = Slice(t{i}, zero, two) x{i + 1} = Reshape(x{i}, u{i})"
+        for i in range(24)
+    )
+    text = f"g (float[2, 3] x0) => (float[A, B] y) <int64[1] zero = {{0}}, int64[1] two = {{2}}> {{ {layers} y = Relu(x24) }}"
+    got = apply(infer_shapes, text, infer=False)
+    assert list(got.model.graph.outputs[0].shape or ()) == [2, 3]

@@ -35,6 +35,15 @@ def command(
     disable: Annotated[
         list[str] | None, typer.Option(help="Rule to leave out. Repeatable.", show_default=False)
     ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            help="Runtime whose own operators may be written: onnxruntime.",
+            metavar="RUNTIME",
+            show_default=False,
+        ),
+    ] = None,
     explain: Annotated[
         str | None,
         typer.Option(
@@ -55,7 +64,7 @@ def command(
         typer.Option("--json", help="Write the report to this file; - prints it.", show_default=False),
     ] = None,
 ) -> None:
-    """Write a model with fewer operators and the same outputs: standard ONNX, which any runtime loads."""
+    """Write a model with fewer operators and the same outputs: standard ONNX, which any runtime loads, unless --for names one."""
     from ingot.report.inputs import parse_shapes
     from ingot.report.optimize import optimize
 
@@ -76,6 +85,7 @@ def command(
             output,
             shapes=shapes,
             disable=disable or (),
+            runtime=runtime,
             verify=verify,
             inputs=dict(_named(inputs or [], model)),
             progress=progress,
@@ -94,7 +104,7 @@ def _named(options: list[str], model: Path) -> dict[str, str]:
 
 
 def _list(disable: list[str], json_output: Path | None) -> None:
-    from ingot.graph.pipeline import COMPILE, OPTIMIZE, RULES, check_names
+    from ingot.graph.pipeline import COMPILE, OPTIMIZE, RULES, RUNTIMES, check_names
 
     check_names(disable)
     rules = [
@@ -103,6 +113,7 @@ def _list(disable: list[str], json_output: Path | None) -> None:
             "what": _what(rule),
             "optimize": name in OPTIMIZE and name not in disable,
             "compile": name in COMPILE,
+            "for": next((runtime for runtime, rules in RUNTIMES.items() if name in rules), ""),
         }
         for name, rule in RULES.items()
     ]
@@ -111,7 +122,13 @@ def _list(disable: list[str], json_output: Path | None) -> None:
         return
     words = {True: "on", False: "off"}
     rows = [
-        [str(r["name"]), str(r["what"]), words[bool(r["optimize"])], words[bool(r["compile"])]] for r in rules
+        [
+            str(r["name"]),
+            str(r["what"]),
+            f"--for {r['for']}" if r["for"] else words[bool(r["optimize"])],
+            words[bool(r["compile"])],
+        ]
+        for r in rules
     ]
     print_table(f"rules: {len(rules)}", ["rule", "before -> after", "optimize", "compile"], rows)
 

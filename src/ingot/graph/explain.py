@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import onnx_ir as ir
 
@@ -10,14 +10,16 @@ from ingot.graph import trace
 from ingot.graph.pipeline import COMPILE, check_names, optimize
 
 
-def explain(model: ir.Model, rule: str, rules: Collection[str] = COMPILE) -> list[trace.Event]:
-    """What `rule` does while `rules` work on a copy of `model`: each node once, refusals only where it never fired.
+def explain(model: ir.Model, rule: str, stages: Sequence[Collection[str]] = (COMPILE,)) -> list[trace.Event]:
+    """What `rule` does while the rules of each stage in turn work on a copy of `model`: each node once, refusals only where it never fired.
 
     Raises IngotError rule-unknown.
     """
     check_names((rule,))
     with trace.recording() as events:
-        optimize(model.clone(), rules=rules)
+        copy = model.clone()
+        for rules in stages:
+            optimize(copy, rules=rules)
     mine = [event for event in events if event.rule == rule]
     fired = {event.node for event in mine if not event.reason}
     return list(dict.fromkeys(event for event in mine if not event.reason or event.node not in fired))

@@ -31,6 +31,13 @@ class Const:
 
 
 @dataclass(frozen=True)
+class Fixed:
+    """A constant of any shape and dtype."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Op:
     """An output of a node of one of `kinds`, separated by "|". name: what to call the node. output: which one."""
 
@@ -47,7 +54,7 @@ class Either:
     options: tuple[Pattern, ...]
 
 
-Pattern = Var | Const | Op | Either
+Pattern = Var | Const | Fixed | Op | Either
 
 
 def op(kinds: str, *inputs: Pattern, name: str = "", output: int = 0) -> Op:
@@ -178,6 +185,8 @@ def _value(pattern: Pattern, value: ir.Value | None, known: Match) -> Iterator[M
         elif _loose.get():
             miss = f"a constant is {number:g} where {pattern.value:g} is asked for"
             yield replace(bound, misses=(*bound.misses, miss))
+    elif isinstance(pattern, Fixed) and not edit.is_constant(value):
+        return
     elif known.values.get(pattern.name, value) is value:
         yield _bound(known, pattern.name, value)
 

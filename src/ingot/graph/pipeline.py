@@ -26,6 +26,8 @@ from ingot.graph.rules import (
     fold_shapes,
     fold_where,
     fuse_attention,
+    fuse_bias_gelu,
+    fuse_conv_activation,
     fuse_conv_batch_norm,
     fuse_conv_scale,
     fuse_depth_to_space,
@@ -37,6 +39,7 @@ from ingot.graph.rules import (
     fuse_mish,
     fuse_pad_conv,
     fuse_rms_norm,
+    fuse_skip_layer_norm,
     fuse_softmax,
     fuse_space_to_depth,
     fuse_swish,
@@ -60,8 +63,10 @@ from ingot.graph.rules import (
     merge_transposes,
     move_quantization,
     reassociate_constants,
+    replace_attention,
     replace_division,
     replace_power,
+    replace_swish,
     sink_transposes,
     split_heads,
     split_max_pool,
@@ -138,7 +143,20 @@ OPTIMIZE: dict[str, Rule] = {name: rule for name, rule in COMPILE.items() if nam
 }
 """What `ingot optimize` applies, in order: fewer and larger operators of standard ONNX."""
 
-RULES: dict[str, Rule] = COMPILE | OPTIMIZE
+RUNTIMES: dict[str, dict[str, Rule]] = {
+    "onnxruntime": {
+        "fuse_conv_activation": fuse_conv_activation.apply,
+        "fuse_skip_layer_norm": fuse_skip_layer_norm.apply,
+        "fuse_bias_gelu": fuse_bias_gelu.apply,
+        "replace_swish": replace_swish.apply,
+        "replace_attention": replace_attention.apply,
+    },
+}
+"""What `ingot optimize --for` applies after that: operators that one runtime alone has kernels for."""
+
+RULES: dict[str, Rule] = (
+    COMPILE | OPTIMIZE | {name: rule for own in RUNTIMES.values() for name, rule in own.items()}
+)
 
 MAX_ROUNDS = 8
 """The list is applied again while a rule fires, at most this often."""
@@ -165,7 +183,8 @@ def optimize(
     model: as `load_model` gives it: names distinct over all graphs, nodes in topological order. Its inputs, outputs
     and meaning stay as they are. disable: names of rules to leave out. on_pass: called after each application with
     what that application did; an exception from it ends the work between two rules. keep: operators that are not replaced
-    by the bodies that ONNX gives for them; None keeps all. rules: names of those to apply, `COMPILE` or `OPTIMIZE`.
+    by the bodies that ONNX gives for them; None keeps all. rules: names of those to apply, `COMPILE`, `OPTIMIZE` or
+    one of `RUNTIMES`.
     Returns one report a rule, in the order of the list, over all rounds.
     Raises IngotError rule-unknown, and internal when a rule fails, which leaves the model half rewritten.
     """

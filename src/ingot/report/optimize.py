@@ -22,7 +22,7 @@ from ingot.graph import trace
 from ingot.graph.explain import explain as explain_rule
 from ingot.graph.guard import Verdict
 from ingot.graph.guard import verify as run_verified
-from ingot.graph.pipeline import COMPILE, OPTIMIZE, PassReport, check_names
+from ingot.graph.pipeline import COMPILE, OPTIMIZE, RUNTIMES, PassReport, check_names
 from ingot.graph.pipeline import optimize as run
 from ingot.graph.rules import infer_shapes
 from ingot.report.inputs import Array, make_inputs
@@ -87,6 +87,7 @@ def optimize(
     *,
     shapes: Mapping[str, Sequence[int | str]] | None = None,
     disable: Collection[str] = (),
+    runtime: str | None = None,
     verify: bool = False,
     inputs: Mapping[str, str | Array] | None = None,
     progress: Progress | None = None,
@@ -95,19 +96,23 @@ def optimize(
 
     model: a path or a loaded model, which stays as it is. output: the ONNX file to write, whole or not at all; weights
     of more than 2 GiB go into `<output>.data` beside it. shapes: input name -> dimensions, integers or symbol names, in
-    place of the model's. disable: names of rules to leave out; `ingot optimize --list` tells them. verify: run the model
+    place of the model's. disable: names of rules to leave out; `ingot optimize --list` tells them. runtime: "onnxruntime" for
+    operators of its domain com.microsoft too, which other runtimes do not take. verify: run the model
     after each rule that did something, and compare its outputs with those before, within the tolerance of their sums.
     inputs: what it is then run with: arrays, files or "random", which inputs get that are not named. progress: called
     with (stage, done, total).
-    Raises IngotError: rule-unknown, outputs-differ where `verify` finds a rule that changes an output, output-unwritable
+    Raises IngotError: rule-unknown, option-invalid for a runtime that is not known, outputs-differ where `verify` finds a rule that changes an output, output-unwritable
     and those of bad models.
     """
     check_names(disable)
+    stages = _stages(runtime)
     target = None if output is None else destination(Path(output))
     graph = load_model(model, shapes)
     before, opset_before = _operators(graph), graph.opset_imports.get("", 1)
     start = time.perf_counter()
-    totals: dict[str, PassReport] = {name: PassReport(name) for name in OPTIMIZE if name not in disable}
+    totals: dict[str, PassReport] = {
+        name: PassReport(name) for stage in stages for name in stage if name not in disable
+    }
     applied = 0
 
     def on_pass(report: PassReport) -> None:
@@ -119,11 +124,14 @@ def optimize(
             progress(report.name, applied, max(applied, 2 * len(totals)))
 
     checks: list[Verdict] = []
-    if verify:
-        checks = _verified(graph, disable, make_inputs(_ports(graph), inputs, shapes), on_pass)
-    else:
-        run(graph, disable, on_pass, rules=OPTIMIZE)
-    infer_shapes.apply(graph)
+    feed = make_inputs(_ports(graph), inputs, shapes) if verify else {}
+    for stage in stages:
+        if verify:
+            checks += _verified(graph, disable, feed, on_pass, stage)
+        else:
+            run(graph, disable, on_pass, rules=stage)
+        if stage is OPTIMIZE:
+            infer_shapes.apply(graph)
     seconds = time.perf_counter() - start
     if target is not None:
         _write(graph, target)
@@ -143,7 +151,23 @@ def explain(
     Raises IngotError rule-unknown and those of bad models.
     """
     check_names((rule,))
-    return explain_rule(load_model(model, shapes), rule, OPTIMIZE if rule in OPTIMIZE else COMPILE)
+    own = next((name for name, rules in RUNTIMES.items() if rule in rules), None)
+    stages = [COMPILE] if rule in COMPILE and rule not in OPTIMIZE else _stages(own)
+    return explain_rule(load_model(model, shapes), rule, stages)
+
+
+def _stages(runtime: str | None) -> list[Collection[str]]:
+    """The rules that work one after the other: those of a runtime last, as no other rule knows its operators."""
+    if runtime is None:
+        return [OPTIMIZE]
+    if runtime not in RUNTIMES:
+        raise IngotError(
+            "option-invalid",
+            f"{runtime!r} has no operators of its own that are known here",
+            where="--for",
+            remedy=f"choose {', '.join(RUNTIMES)}, or leave it out for standard ONNX",
+        )
+    return [OPTIMIZE, RUNTIMES[runtime]]
 
 
 def _operators(model: ir.Model) -> dict[str, int]:
@@ -168,10 +192,10 @@ def _ports(model: ir.Model) -> list[Port]:
 
 
 def _verified(
-    model: ir.Model, disable: Collection[str], feed: dict[str, Array], on_pass: Any
+    model: ir.Model, disable: Collection[str], feed: dict[str, Array], on_pass: Any, rules: Collection[str]
 ) -> list[Verdict]:
     try:
-        checks = run_verified(model, feed, disable=disable, rules=OPTIMIZE, on_pass=on_pass)
+        checks = run_verified(model, feed, disable=disable, rules=rules, on_pass=on_pass)
     except IngotError:
         raise
     except Exception as error:

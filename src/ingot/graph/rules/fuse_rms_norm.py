@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ingot.graph import edit, match, opset, trace
-from ingot.graph.match import Const, Var, either, op
+from ingot.graph.match import Const, Fixed, Var, either, op
 
 _X = Var("x")
 _SQUARE = either(op("Pow", _X, Const(2.0)), op("Mul", _X, _X))
@@ -25,15 +25,14 @@ _NORMAL = (
         either(op("Reciprocal", _ROOT), op("Div", Const(1.0), _ROOT), op("Pow", _MEAN, Const(-0.5))),
     ),
 )
-_SCALED = op("Mul", either(*_NORMAL), Var("scale"))
+_SCALED = op("Mul", either(*_NORMAL), Fixed("scale"))
 
 
 def apply(model: ir.Model) -> int:
     names = edit.Names(model)
     fired = 0
     for found in match.each(model, _SCALED):
-        if edit.is_constant(found.values["scale"]):
-            fired += trace.outcome(found.root, _fuse(model, found, names))
+        fired += trace.outcome(found.root, _fuse(model, found, names))
     for found in match.each(model, *_NORMAL):
         fired += trace.outcome(found.root, _fuse(model, found, names))
     return fired

@@ -73,6 +73,24 @@ def _refuse_huge(model: ir.Model) -> None:
 MAX_PROPAGATED = 2**20
 """Elements of one value that ONNX's inference may compute."""
 
+_BY_VALUE = frozenset(
+    {
+        "Add",
+        "Cast",
+        "Concat",
+        "Gather",
+        "Mul",
+        "Range",
+        "Shape",
+        "Size",
+        "Slice",
+        "Squeeze",
+        "Sub",
+        "Unsqueeze",
+    }
+)
+"""Operators whose results ONNX's inference computes where it has their operands; it knows nothing of what others give."""
+
 
 def _propagates_much(model: ir.Model) -> bool:
     """Whether inference by value could compute more than MAX_PROPAGATED elements of a value, which it keeps one by one."""
@@ -88,6 +106,7 @@ def _propagates_much(model: ir.Model) -> bool:
     for node in edit.nodes(model):
         sizes = [length(value) for value in node.inputs]
         size = sum(sizes) if node.op_type == "Concat" else max(sizes, default=1)
+        size = size if node.op_type in _BY_VALUE else 1
         data = [None if v is None or v.const_value is None else v.const_value for v in node.inputs]
         at = _FILLERS.get(node.op_type)
         shape = data[at] if at is not None and len(data) > at else None
