@@ -628,6 +628,22 @@ def test_what_the_model_says_of_itself_is_what_onnx_runtime_says() -> None:
         assert value == getattr(wanted, field), field
 
 
+@pytest.mark.parametrize("stated", ["r", "q", "y"])
+def test_a_range_of_a_value_inside_bounds_a_size_that_a_run_tells(stated: str) -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> m (int64 n) => (int64[k] y) '
+        "<int64 a = {0}, int64 d = {1}> { r = Range(a, n, d)  q = Add(r, d)  y = Mul(q, r) }"
+    )
+    with pytest.raises(IngotError, match="--shape r:"):
+        ingot.compile(model)
+    session = ingot.load(ingot.compile(model, shapes={stated: ("1..64",)}))
+    for n in (0, 1, 64):
+        (y,) = session.run(None, {"n": np.array(n)})
+        assert y.tolist() == [(i + 1) * i for i in range(n)]
+    with pytest.raises(IngotError, match="beyond its bound"):
+        session.run(None, {"n": np.array(65)})
+
+
 def test_a_range_bounds_the_arena_and_the_sizes_of_a_run() -> None:
     model = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 17]> m (float[n,64] x) => (float[n,64] y) '

@@ -604,3 +604,14 @@ def test_a_range_keeps_a_symbol_within_its_ends() -> None:
     assert model.meta["ranges"] == {"N": (1, 8)}
     fails(two(), "input-shape", "N", shapes={"x": ("8..1", 4)})
     fails(two(), "input-shape", "N", shapes={"x": ("1..8", 4), "u": ("1..9", "T")})
+
+
+def test_a_shape_of_a_value_inside_contradicts_or_is_kept() -> None:
+    model = proto("net (float[2,3] x) => (float[a,b] y) { r = Relu(x)  y = Neg(r) }")
+    loaded = load_model(model, {"y": ("1..8", "b")})
+    assert [dims(v) for v in loaded.graph.outputs] == [["a", "b"]]
+    assert loaded.meta["ranges"] == {"a": (1, 8)}
+    stated = proto("net (float[2,3] x) => (float[2,b] y) { r = Relu(x)  y = Neg(r) }")
+    fails(stated, "input-shape", "contradicts the model's", shapes={"y": (3, 3)})
+    fails(stated, "input-shape", "has 1 dimensions", shapes={"y": (3,)})
+    fails(stated, "input-name", "no value inside of that name", shapes={"z": (3,)})

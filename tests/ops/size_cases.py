@@ -88,4 +88,24 @@ OTHERS = [
     *runs("axes_given_but_none", "float[3,4] x, int64[0] a", "y = ReduceSum(x, a)", {"all": {}}, whole=True),
 ]  # fmt: skip
 
-CASES = [*RESHAPE, *WINDOWS, *OTHERS]
+TIED = [
+    *runs("range_tied_by_output", "int32 n", "f = Cast<to=1>(n)  r = Range(a, f, d)  s = Mul(r, r)  t = Sub(s, r)  y = Div(t, f)",
+          {"four": {"n": np.int32(4)}}, "float[4] y", constants={"a": np.float32(0), "d": np.float32(1)}, level=ulp(2)),
+    *runs("range_tied_by_input", "float[m] x, int64 n", "r = Range(a, n, d)  f = Cast<to=1>(r)  y = Add(f, x)", {"five": {"n": np.array(5)}},
+          "float[k] y", constants={"a": np.array(0), "d": np.array(1)}, sizes=({"m": 5},)),
+    *runs("expand_tied_by_reshape", "float[1,3] x, int64[2] s", "e = Expand(x, s)  a = Neg(e)  y = Reshape(a, t)", {"four": {"s": ints(4, 3)}},
+          "float[u,v] y", constants={"t": ints(2, 6)}),
+    *runs("fill_tied_by_product", "int64[2] s", "c = ConstantOfShape(s)  y = Reshape(c, t)", {"both": {"s": ints(4, 3)}}, "float[u,v] y",
+          constants={"t": ints(2, 6)}),
+    *runs("moved_sizes_are_one", "int64[4] s", "n, c, h = Split<axis=0>(s, l)  g = Concat<axis=0>(h, k)  e = Expand(o, g)  z = Concat<axis=0>(n, h)  "
+          "f = ConstantOfShape(z)  i = Shape(e)  y = Concat<axis=0>(i, h)  w = Expand(f, z)",
+          {"some": {"s": ints(2, 1, 3, 4)}}, "int64[5] y, float[2,3,4] w", constants={"l": ints(1, 1, 2), "k": ints(5), "o": np.ones((1, 1, 1), np.float32)}),
+    *runs("loop_rows_tied_by_output", "float[3] x, int64 m",
+          "y, z = Loop(m, , x) <body = b (int64 i, bool g, float[3] v) => (bool h, float[3] w, float[3] s) "
+          "{ h = Identity(g)  w = Neg(v)  s = Abs(v) }>  u = Cast<to=11>(z)", {"two": {"m": np.array(2)}}, "float[3] y, double[2,3] u", oracle="onnxruntime"),
+    *runs("loop_growth_tied_by_output", "float[2] x, int64 m",
+          "z = Loop(m, , x) <body = b (int64 i, bool g, float[l] v) => (bool h, float[o] w) { h = Identity(g)  w = Concat<axis=0>(v, x) }>  y = Neg(z)",
+          {"three": {"m": np.array(3)}}, "float[8] y", oracle="onnxruntime"),
+]  # fmt: skip
+
+CASES = [*RESHAPE, *WINDOWS, *OTHERS, *TIED]

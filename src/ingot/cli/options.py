@@ -29,7 +29,8 @@ Shapes = Annotated[
     list[str] | None,
     typer.Option(
         "--shape",
-        help="Shape of an input: x:1x3x224x224, x:1..8x3x224x224, or x:batch,3,224,224 with symbols. Repeatable.",
+        help="Shape of an input: x:1x3x224x224, x:1..8x3x224x224, or x:batch,3,224,224 with symbols. A range for a value "
+        "inside the model bounds a size that only a run tells. Repeatable.",
         show_default=False,
     ),
 ]

@@ -64,24 +64,26 @@ def _identifier(name: str, taken: set[str]) -> str:
 
 
 def apply_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]]) -> None:
-    """Set the shapes of inputs, of integers >= 0, symbol names, and ranges such as "1..8".
+    """Set the shapes of inputs and of values inside the model, of integers >= 0, symbol names, and ranges such as "1..8".
 
     A range leaves the dimension a symbol, of those sizes only: `model.meta["ranges"]` has them by symbol. A symbol that
     gets an integer or another name gets it everywhere. When an integer dimension changes, the recorded shapes of
-    intermediate values and outputs are dropped.
-    Raises IngotError input-name for an unknown input, input-shape for a wrong rank, dimension or contradiction.
+    intermediate values and outputs are dropped. What is given for a value inside bounds sizes that only a run tells, and
+    `value.meta["given"]` marks it.
+    Raises IngotError input-name for an unknown name, input-shape for a wrong rank, dimension or contradiction.
     """
     inputs = {value.name: value for value in model.graph.inputs}
+    inner = {v.name: v for graph in model.graphs() for node in graph for v in node.outputs if v.name}
     bound: dict[str, int | ir.SymbolicDim] = {}
     given: list[tuple[ir.Value, ir.Shape]] = []
     ranges: dict[str, tuple[int, int]] = model.meta.setdefault("ranges", {})
     stale = False
     for name, dims in shapes.items():
-        value = inputs.get(name)
+        value = inputs.get(name) or inner.get(name)
         if value is None:
             raise IngotError(
                 "input-name",
-                f"the model has no input {name!r}",
+                f"the model has no input {name!r}, and no value inside of that name",
                 where=f"input {name}",
                 remedy=f"its inputs are {', '.join(str(known) for known in inputs) or 'none'}",
             )
@@ -103,6 +105,10 @@ def apply_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]]) -> 
                 where=f"input {name}",
                 remedy="give a smaller one",
             )
+        given.append((value, ir.Shape(new)))
+        if name not in inputs:
+            _check_stated(name, old or [], new)
+            continue
         stale = stale or old is None
         for before, after in zip(old or [], new, strict=False):
             if isinstance(before, int):
@@ -114,12 +120,25 @@ def apply_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]]) -> 
                     where=f"input {name}",
                     remedy="give inputs that share a symbol the same dimension",
                 )
-        given.append((value, ir.Shape(new)))
     _substitute(model, bound)
-    for value, shape in given:
-        value.shape = shape
     if stale:
         _forget(model)
+    for value, shape in given:
+        value.shape = shape
+        value.meta["given"] = True
+
+
+def _check_stated(
+    name: str, old: Sequence[int | ir.SymbolicDim], new: Sequence[int | ir.SymbolicDim]
+) -> None:
+    """Raise IngotError input-shape where a shape for a value inside contradicts the model's."""
+    if any(isinstance(a, int) and a != b for a, b in zip(old, new, strict=False)):
+        raise IngotError(
+            "input-shape",
+            f"the shape {_text(new)} contradicts the model's, {_text(old)}",
+            where=f"value {name}",
+            remedy="give shapes of inputs; those of values inside follow from them",
+        )
 
 
 def _sequence(dims: Sequence[int | str], name: str) -> list[int | str]:
@@ -148,8 +167,13 @@ def _range(
     if found is None:
         return dim
     before = old[axis] if old is not None and axis < len(old) else None
+    name = re.sub(r"\W", "_", f"{value.name}_dim{axis}", flags=re.ASCII)
     symbol = (
-        before.value if isinstance(before, ir.SymbolicDim) and before.value else f"{value.name}_dim{axis}"
+        before.value
+        if isinstance(before, ir.SymbolicDim) and before.value
+        else f"d{name}"
+        if name[0].isdigit()
+        else name
     )
     ends = int(found[1]), int(found[2])
     if not 1 <= ends[0] <= ends[1] <= MAX_ELEMENTS or ranges.setdefault(symbol, ends) != ends:

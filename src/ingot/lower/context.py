@@ -47,6 +47,8 @@ from ingot.ir.program import (
     identity,
 )
 from ingot.lower.operand import Anything, Node, Operand
+from ingot.lower.origin import Element, origin
+from ingot.lower.ties import Ties
 from ingot.lower.values import all_of, cast, is_inside, ravel, unravel_from
 from ingot.lower.writer import Writer
 
@@ -63,7 +65,8 @@ class Context:
     """The program under construction. Its methods make tensors and operations; all return operands.
 
     lower_graph: lowers a subgraph in the current scope, given the values of its inputs; those of its outputs. names: of the
-    symbols. bounds: what each measured symbol is at most, None for one that sizes nothing.
+    symbols. bounds: what each measured symbol is at most, None for one that sizes nothing. ties: what is
+    known of sizes that nothing bounds where they arise.
     """
 
     program: Program
@@ -73,6 +76,9 @@ class Context:
     values: dict[str, Anything] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     bounds: dict[Var, Ix | None] = field(default_factory=dict)
+    ties: Ties = field(default_factory=Ties)
+    _sizes: dict[Ix, Ix] = field(default_factory=dict)
+    _elements: dict[Element, Ix] = field(default_factory=dict)
     _count: int = 0
     _padded: dict[tuple[int, tuple[Any, ...]], Operand] = field(default_factory=dict)
 
@@ -334,7 +340,14 @@ class Context:
     def checkpoint(self) -> Callable[[], None]:
         """Call the result to drop all that was lowered since."""
         operations, requires = len(self.program.operations), len(self.program.requires)
-        tables: list[dict[Any, Any]] = [self.values, self.bounds, self._padded]
+        tables: list[dict[Any, Any]] = [
+            self.values,
+            self.bounds,
+            self._padded,
+            self._sizes,
+            self._elements,
+            self.ties.open,
+        ]
         kept = [dict(table) for table in tables]
         names, node, guards = set(self.names), self.node, self.guards
 
@@ -363,10 +376,22 @@ class Context:
             operand = self.map(dims, "i64", lambda axes: cast(self.read(operand, axes), "i64"))
         found = np.empty(dims, object)
         for position, at in enumerate(np.ndindex(*dims)):
-            found[at] = self.measure(operand, position)
+            found[at] = self._integer(operand, position, at)
         if not self.guards:
             operand.known = found
         return found
+
+    def _integer(self, operand: Operand, position: int, at: Sequence[int]) -> Ix:
+        """An element that is measured, unless it is a copy of one that is known."""
+        source = origin(self.program.operations, self.place(operand), at)
+        if isinstance(source, Ix):
+            return source
+        if source in self._elements:
+            return self._elements[source]
+        symbol = self.measure(operand, position)
+        if not self.guards:
+            self._elements[source] = symbol
+        return symbol
 
     def is_loose(self, e: Ix) -> bool:
         """Whether an integer is measured in the run and has no bound."""
@@ -386,18 +411,43 @@ class Context:
             known = value.variables().isdisjoint(self.bounds)
             if known or (nonnegative(value) and not self.is_loose(value)):
                 return value
+            if value in self._sizes:
+                return self._sizes[value]
+        size = self._new_size(value, most, output, axis)
+        if isinstance(value, Ix) and not self.guards:
+            self._sizes[value] = size
+        return size
+
+    def sized(self, value: Ix) -> Ix:
+        """An integer, as the size that it has become before, if it has."""
+        return self._sizes.get(value, value)
+
+    def _new_size(self, value: Ix | Value, most: IxLike | None, output: int, axis: int) -> Ix:
         declared = self.node.declared_dim(output, axis)
+        place = (self.node.name, output, axis)
         operand = None if isinstance(value, Ix) else self.scalar(value)
-        if isinstance(declared, int):
+        exact = ix(declared) if isinstance(declared, int) else self.ties.known.get(place)
+        if exact is not None:
             found = value if isinstance(value, Ix) else self.measure(operand)  # type: ignore[arg-type]
-            self.require(found, ix(declared))
-            return ix(declared)
-        if most is None:
-            raise self.node.unsupported(
-                f"axis {axis} of its output has a size that is known only at run time, and no bound",
-                "declare the shape of the output in the model",
-            )
-        return self.measure(operand or value, most=ix(most), label=declared or "")  # type: ignore[arg-type]
+            self.require(found, exact)
+            return exact
+        label = declared if isinstance(declared, str) else ""
+        most = self.ties.limits.get(label, self.ties.most.get(place)) if most is None else most
+        hole = self.ties.hole(self.unique) if most is None else None
+        if most is None and hole is None:
+            raise self.unbounded(f"axis {axis} of its output", output)
+        size = self.measure(operand or value, most=ix(most if hole is None else hole), label=label)  # type: ignore[arg-type]
+        if hole is not None:
+            self.ties.note(place, size)
+        return size
+
+    def unbounded(self, what: str, output: int) -> IngotError:
+        """The refusal of a size that nothing bounds."""
+        name = self.node.outputs[output]
+        return self.node.unsupported(
+            f"{what} has a size that is known only at run time, and no bound",
+            f"state the shape of {name!r} in the model, or with --shape, such as --shape {name}:1..512",
+        )
 
     def copy(self, operand: Operand) -> Tensor:
         """A tensor of its own that holds an operand's elements, for a routine to update; without a copy where only
@@ -475,6 +525,8 @@ class Context:
         """
         if a == b or (a, b) in self.program.requires:
             return
+        if not self.guards:
+            self.ties.equal(a, b)
         if (a - b).is_const:
             raise IngotError(
                 "shape-mismatch",

@@ -24,6 +24,7 @@ from ingot.lower.movement import known
 from ingot.lower.operand import Anything, Node, Operand
 from ingot.lower.registry import lowers
 from ingot.lower.sequences import structure_unknown
+from ingot.lower.ties import TURNS
 from ingot.lower.values import cast
 
 MAX_UNROLLED = 4096
@@ -325,10 +326,13 @@ class _Attempt:
         self.limit = None if trips is None else most(maximum(trips, 0), ctx.bounds)
         if self.limit is not None and self.limit.is_const and self.limit.value > MAX_TURNS:
             self.limit = None
-        declared = [d for r in stacked if (d := r.declared(node)) is not None]
+        declared = [ix(d) for r in stacked if (d := r.declared(node)) is not None]
+        tied = ctx.ties.known.get((node.name, TURNS, 0))
+        if tied is not None:
+            declared.append(tied)
         self.checked = self.limit is None and bool(declared)
         if self.checked:
-            self.limit = ix(declared[0])
+            self.limit = declared[0]
         self.counter = ctx.counter(self.limit)
         self.flag: Tensor | None = None
         if conditional:
@@ -351,11 +355,11 @@ class _Attempt:
         ctx, first = self.ctx, value.initial
         for axis, top in value.varying.items():
             value.symbols[axis] = ctx.measure(first.shape[axis], most=top)
-        limit = self.limit
         tops: list[Ix] = []
         for axis, d in enumerate(first.shape):
             top = value.varying.get(axis, d)
             if axis in value.growth:
+                limit = self.most_turns()
                 if limit is None:
                     raise self.node.unsupported(
                         f"carried value {i} grows along axis {axis}, and the number of turns has no bound",
@@ -371,6 +375,13 @@ class _Attempt:
         start = value.part(ctx, first.shape)
         axes = ctx.axes(first.shape)
         ctx.add(Map(start, axes, ctx.read(first, axes)))
+
+    def most_turns(self) -> Ix | None:
+        """The limit, for what needs one."""
+        if self.limit is None:
+            self.limit = self.ctx.ties.hole(self.ctx.unique)
+            self.checked = self.limit is not None
+        return self.limit
 
     def lower(self, body: Body) -> Turn:
         ctx = self.ctx
@@ -397,16 +408,17 @@ class _Attempt:
 
     def write_row(self, row: Operand, how: Rows) -> None:
         ctx, axis = self.ctx, how.axis % (row.rank + 1)
-        if self.limit is None:
+        limit = self.most_turns()
+        if limit is None:
             raise self.node.unsupported(
                 f"output {how.output} has a row for each turn, and the number of turns has no bound",
-                "give the loop a constant trip count, or declare the shape of the output",
+                "give the loop a constant trip count, or state the shape of the output, in the model or with --shape",
             )
         if any(
             self.counter in d.variables() or not d.variables().isdisjoint(self.inner()) for d in row.shape
         ):
             raise self.node.unsupported(f"the rows of output {how.output} differ in shape from turn to turn")
-        whole = ctx.tensor(row.stored, [*row.shape[:axis], self.limit, *row.shape[axis:]])
+        whole = ctx.tensor(row.stored, [*row.shape[:axis], limit, *row.shape[axis:]])
         self.wholes.append(whole)
         assert self.trips is not None or not how.reverse
         at = (self.trips or ix(0)) - 1 - ix(self.counter) if how.reverse else ix(self.counter)
@@ -464,15 +476,20 @@ class _Attempt:
             ctx.measure(ctx.scalar(cast(still, "i64")), most=ix(0))
         if self.trips is not None and self.flag is None and not self.checked:
             return self.trips if nonnegative(self.trips) else maximum(self.trips, 0)
-        return ctx.measure(count, most=self.limit)
+        turns = ctx.measure(count, most=self.limit)
+        if self.limit != self.counter.extent:
+            ctx.ties.note((self.node.name, TURNS, 0), turns)
+        return turns
 
     def stack(self, whole: Tensor, how: Rows, turns: Ix) -> Operand:
         axis = how.axis % whole.rank
         declared = how.declared(self.node)
         size = turns
-        if declared is not None and turns != ix(declared):
-            self.ctx.require(turns, ix(declared))
-            size = ix(declared)
+        tied = self.ctx.ties.known.get((self.node.name, TURNS, 0))
+        exact = tied if declared is None else ix(declared)
+        if exact is not None and turns != exact:
+            self.ctx.require(turns, exact)
+            size = exact
         shape = tuple(size if i == axis else d for i, d in enumerate(whole.shape))
         if shape == whole.shape:
             return self.ctx.wrap(whole)

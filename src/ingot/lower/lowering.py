@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -22,11 +22,13 @@ from ingot.lower import shapes
 from ingot.lower.context import Context
 from ingot.lower.operand import Absent, Anything, Node, Operand, SequenceOperand
 from ingot.lower.registry import REGISTRY
+from ingot.lower.ties import Ties
 
 FAMILIES = tuple(
     import_module(f"{__package__}.{module.name}")
     for module in iter_modules([str(Path(__file__).parent)])
-    if module.name not in ("context", "lowering", "registry", "shapes")
+    if module.name
+    not in ("context", "lowering", "operand", "origin", "registry", "shapes", "ties", "values", "writer")
 )
 """The modules of this folder whose import fills the registry: one for each family of operators."""
 
@@ -60,25 +62,42 @@ class CheckReport:
 def check(model: onnxir.Model) -> CheckReport:
     """Every unsupported thing in a model, found by lowering all of it and going on after each gap."""
     report = CheckReport(sum(1 for _ in model.graph.all_nodes()))
-    _Lowering(model, report.gaps).run()
+    first = _Lowering(model, report.gaps, _looking(model))
+    first.run()
+    if first.ctx.ties.open:
+        report.gaps.clear()
+        _Lowering(model, report.gaps, first.ties()).run()
     return report
 
 
 def lower(model: onnxir.Model, name: str) -> Program:
     """The program of a model. Raises IngotError unsupported at the first gap."""
-    program = _Lowering(model, None).run()
+    first = _Lowering(model, None, _looking(model))
+    try:
+        program = first.run()
+    except IngotError:
+        if not first.ctx.ties.open:
+            raise
+    if first.ctx.ties.open:
+        program = _Lowering(model, None, first.ties()).run()
     program.name = name
     return program
+
+
+def _looking(model: onnxir.Model) -> Ties:
+    return Ties({name: limit for name, (_, limit) in model.meta.get("ranges", {}).items()}, looking=True)
 
 
 class _Lowering:
     """gaps: a list to fill and go on, or None to raise at the first."""
 
-    def __init__(self, model: onnxir.Model, gaps: list[Gap] | None) -> None:
+    def __init__(self, model: onnxir.Model, gaps: list[Gap] | None, ties: Ties) -> None:
         self.model, self.gaps = model, gaps
         self.opsets = {("" if d == "ai.onnx" else d): v for d, v in model.opset_imports.items()}
         self.symbols: dict[str, Var] = {}
-        self.ctx = Context(Program(model.graph.name or "model", [], [], [], []), self.graph)
+        self.ranges: Mapping[str, tuple[int, int]] = model.meta.get("ranges", {})
+        program = Program(model.graph.name or "model", [], [], [], [])
+        self.ctx = Context(program, self.graph, ties=ties)
         self.poisoned: set[str] = set()
 
     def run(self) -> Program:
@@ -122,6 +141,10 @@ class _Lowering:
         ctx.program.symbols = [*self.symbols.values(), *ctx.bounds]
         return ctx.program
 
+    def ties(self) -> Ties:
+        """What this lowering has found of sizes without a bound."""
+        return self.ctx.ties.solved(self.symbols.values())
+
     def output(self, name: str, operand: Operand, declared: list[int | str | None] | None) -> None:
         """Give a graph output a tensor of its own; the copy is fused away where the producer can write it.
 
@@ -130,6 +153,7 @@ class _Lowering:
         ctx = self.ctx
         ctx.node = Node("Output", "", name, 0, [], {}, [], [declared])
         shape = []
+        ctx.ties.stated(operand.shape, declared)
         for d in operand.shape:
             computed = len(d.terms) != 1 or d != ix(next(iter(d.variables()), 0))
             if computed and not d.variables().isdisjoint(ctx.bounds):
@@ -177,7 +201,7 @@ class _Lowering:
                 label = d.value or f"{value.name}_{i}"
                 key = re.sub(r"\W", "_", str(label))
                 key = f"d_{key}" if key[0].isdigit() else key
-                least, limit = self.model.meta.get("ranges", {}).get(str(label), (1, None))
+                least, limit = self.ranges.get(str(label), (1, None))
                 dims.append(ix(self.symbols.setdefault(key, symbol(key, least, limit))))
         return tuple(dims)
 
@@ -258,9 +282,11 @@ class _Lowering:
                 raise IngotError("model-invalid", gap.reason, where=label, remedy=gap.remedy) from error
             self.fail(gap, outputs)
             return
-        for name, operand in zip(outputs, results, strict=False):
+        for name, value, shape in zip(outputs, results, declared, strict=False):
             if name:
-                ctx.values[name] = operand
+                ctx.values[name] = value
+            if isinstance(value, Operand) and not ctx.guards:
+                ctx.ties.stated(value.shape, shape)
 
     def stored(self, node: Node, results: Sequence[Anything], since: int) -> Sequence[Anything]:
         """The results of a node, those that ONNX gives the dtype of an input of a type of storage converted to it."""

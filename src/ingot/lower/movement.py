@@ -28,7 +28,7 @@ def integers(ctx: Context, node: Node, i: int, what: str, attribute: str | None 
     if attribute is not None and attribute in node.attributes:
         return [ix(v) for v in node.attributes[attribute]]
     operand = node.optional(i)
-    return None if operand is None else [ix(v) for v in ctx.integers(operand, what).reshape(-1)]
+    return None if operand is None else [ctx.sized(ix(v)) for v in ctx.integers(operand, what).reshape(-1)]
 
 
 def known_axes(node: Node, i: int, rank: int) -> list[int] | None:
@@ -104,7 +104,12 @@ def _run_time_shape(ctx: Context, node: Node, x: Operand, wanted: Sequence[Ix]) 
         rest = Op("mul", (rest, Select(equal(size, -1), Const(1, "i64"), size)), "i64")
     total = product(x.shape)
     hole = Op("div", (Index(total), Op("max", (rest, Const(1, "i64")), "i64")), "i64")
-    return [ctx.size(Select(equal(size, -1), hole, size), total, 0, i) for i, size in enumerate(sizes)]
+    return [
+        ctx.size(Select(equal(size, -1), hole, size), total, 0, i)
+        if ctx.is_loose(d) or (d.is_const and d.value < 1)
+        else d
+        for i, (d, size) in enumerate(zip(wanted, sizes, strict=True))
+    ]
 
 
 def equal(a: Value, b: int) -> Value:

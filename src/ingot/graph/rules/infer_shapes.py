@@ -1,6 +1,7 @@
 """a graph  ->  the same graph with the shape and dtype of every value, as far as ONNX's own inference goes
 
-Shapes that the file recorded for values of standard operators are dropped first: they may be stale. Large weights
+Shapes that the file recorded for values of standard operators are dropped first: they may be stale; those that the user
+gave stay. Large weights
 take part by their shape only. Counts the values whose shape it learned. Runs once, at the start.
 """
 
@@ -20,6 +21,7 @@ from ingot.graph import edit
 def apply(model: ir.Model) -> int:
     declared = {value: value.shape for graph in model.graphs() for value in graph.outputs}
     recorded = {out: out.shape for node in edit.nodes(model) for out in node.outputs}
+    declared |= {value: shape for value, shape in recorded.items() if value.meta.get("given")}
     untyped = _untyped_sequences(model)
     for value in recorded:
         value.shape = None
