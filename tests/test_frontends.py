@@ -107,7 +107,6 @@ OTHER_FORMATS: list[tuple[str, bytes, str]] = [
     ("a.pt", _zip("archive/data.pkl", "archive/version"), "PyTorch"),
     ("a.onnx", pickle.dumps({"weights": [1.0]}), "pickle"),
     ("a.pth", pickle.dumps({"weights": [1.0]}, protocol=2), "PyTorch"),
-    ("a.mindir", b"\n\x031.1\x12\x09MindSpore*\x062.10.0", "MindIR"),
     ("a.pdiparams", bytes(40), "weights of a Paddle model"),
     ("a.gz", b"\x1f\x8b\x08" + bytes(40), "gzip"),
     ("a.npy", b"\x93NUMPY\x01\0" + bytes(40), "NumPy"),

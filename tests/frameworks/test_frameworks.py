@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 import ingot
 from ingot.errors import IngotError
-from ingot.testing import CLOSE, Array, Feed, assert_close
+from ingot.testing import CLOSE, Array, Feed, assert_close, reference
 
 pytestmark = pytest.mark.frameworks
 
@@ -50,7 +51,7 @@ def arrays(path: Path) -> tuple[Feed, list[Array]]:
 
 
 def check(
-    python: Path, model: Path | str, expected: Path, reduction: int, weights: Path | None = None
+    python: Path | None, model: Path | str, expected: Path, reduction: int, weights: Path | None = None
 ) -> None:
     """Convert a model, compile and run it, and compare. weights: of a model that is a factory's name."""
     inputs, outputs = arrays(expected)
@@ -99,6 +100,38 @@ def test_tensorflow(model: str, expected: str, made: Made) -> None:
 def test_paddle(model: str, expected: str, made: Made) -> None:
     python, folder = made("paddle")
     check(python, folder / model, folder / f"{expected}.npz", reduction=300)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("Attention", "Attention"),
+        ("Cnn", "Cnn"),
+        ("Control", "Control"),
+        ("Control", "Control_else"),
+        ("Lstm", "Lstm"),
+        ("Nested", "Nested"),
+        ("open", "open"),
+    ],
+)
+def test_mindir(model: str, expected: str, made: Made) -> None:
+    """MindIR files need no MindSpore."""
+    _, folder = made("mindspore")
+    check(None, folder / f"{model}.mindir", folder / f"{expected}.npz", reduction=300)
+
+
+def test_all_mindir_files(made: Made) -> None:
+    """In ONNX Runtime. An underscore in the name is before the name of other inputs."""
+    _, folder = made("mindspore")
+    expected = sorted(folder.glob("*.npz"))
+    assert len(expected) >= 26
+    for file in expected:
+        inputs, outputs = arrays(file)
+        proto = ir.to_proto(ingot.convert(folder / f"{file.stem.split('_')[0]}.mindir").model)
+        feed = dict(zip([port.name for port in proto.graph.input], inputs.values(), strict=True))
+        for one, other in zip(reference(proto, feed), outputs, strict=True):
+            assert one.dtype == other.dtype
+            assert_close(one, other, CLOSE, reduction=300, scale=1)
 
 
 @pytest.mark.parametrize("name", ["Cnn", "Lstm", "Attention"])

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import torch
 from caffe_file import caffemodel, message, normal, varint
+from mindir_file import Graph, Node
+from mindir_file import model as mindir
 from networks import small
 from tflite_file import Operator, Tensor, model
 
@@ -51,6 +53,31 @@ def tflite_bytes() -> bytes:
         Operator("RESHAPE", ["c", "n"], ["y"], "ReshapeOptions", {"NewShape": [-1, 4]}),
     ]
     return model(tensors, steps, ["x"], ["y"])
+
+
+@cache
+def mindir_bytes() -> bytes:
+    """A convolution, and a loop whose turns are counted by an input."""
+    port, count = ((1, 4, 3, 3), "float32"), ((), "int32")
+    weights = {"w": normal(4, 4, 3, 3), "one": np.array(1, np.int32), "zero": np.array(0, np.int32)}
+    conv = {"stride": (1, 1, 1, 1), "dilation": 1, "pad_mode": "pad", "pad": (1, 1, 1, 1), "group": 1}
+    main = Graph("main", {"x": port, "n": count}, [Node("f", ["x", "n"], "y", calls=True)], "y", weights)
+    head = [
+        Node("Greater", ["m", "zero"], "goes"),
+        Node("Partial", ["g", "v", "m"], "turn"),
+        Node("Partial", ["h", "v"], "rest"),
+        Node("Switch", ["goes", "turn", "rest"], "next"),
+        Node("next", [], "r", calls=True),
+    ]
+    body = [
+        Node("Conv2D", ["u", "w"], "c", conv),
+        Node("StridedSlice", ["c", (0, 0), (1, 4), (1, 1), 0, 0, 0, 0, 0], "s"),
+        Node("Sub", ["k", "one"], "less"),
+        Node("f", ["s", "less"], "z", calls=True),
+    ]
+    end = Graph("h", {"e": port}, [Node("ReLU", ["e"], "o")], "o")
+    loop = Graph("f", {"v": port, "m": count}, head, "r")
+    return mindir(main, loop, Graph("g", {"u": port, "k": count}, body, "z"), end)
 
 
 @cache
@@ -127,6 +154,15 @@ def test_damaged_caffemodels(v1: bool, tmp_path: Path) -> None:
     for seed in range(300):
         (tmp_path / "net.caffemodel").write_bytes(damaged(data, seed))
         tolerates(lambda: load_model(tmp_path / "net.prototxt"))
+
+
+def test_damaged_mindir_models(tmp_path: Path) -> None:
+    data = mindir_bytes()
+    assert load(tmp_path, "m.mindir", data).graph.outputs
+    for length in range(0, len(data) - 8, 7):
+        fails(lambda n=length: load(tmp_path, "m.mindir", data[:n]))
+    for seed in range(600):
+        tolerates(lambda s=seed: load(tmp_path, "m.mindir", damaged(data, s)))
 
 
 def test_damaged_tflite_models(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class Builder:
     def __init__(self, name: str, opset: int = OPSET) -> None:
         self.where = "model"
         self._graph = ir.Graph([], [], nodes=[], opset_imports={"": opset}, name=name or "model")
+        self._home = self._graph
         self._opset = opset
         self._names: set[str] = set()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
@@ -61,7 +62,7 @@ class Builder:
             shape=ir.Shape(array.shape),
             const_value=tensor,
         )
-        self._graph.register_initializer(value)
+        self._home.register_initializer(value)
         if key is not None:
             self._constants[key] = value
         return value
@@ -89,6 +90,50 @@ class Builder:
         self._graph.append(node)
         return node.outputs
 
+    def inner(self, name: str) -> Builder:
+        """A builder of a subgraph. Its nodes may read the values of this graph, which holds its constants too."""
+        made = Builder(self._fresh(name), self._opset)
+        made.where, made._home = self.where, self._home
+        made._names, made._constants = self._names, self._constants
+        return made
+
+    def parameter(self, name: str, dtype: ir.DataType, shape: Sequence[Dim] | ir.Shape | None) -> ir.Value:
+        """An input of a subgraph, whose name is made unique."""
+        value = ir.Value(
+            name=self._fresh(name),
+            type=ir.TensorType(dtype),
+            shape=None if shape is None else ir.Shape(shape),
+        )
+        self._graph.inputs.append(value)
+        return value
+
+    def close(self, outputs: Sequence[ir.Value]) -> ir.Graph:
+        """The subgraph with these outputs."""
+        made = {out for node in self._graph for out in node.outputs}
+        for value in outputs:
+            if value not in made or value in self._graph.outputs:
+                value = self.op("Identity", value, name=str(value.name))
+            self._graph.outputs.append(value)
+        return self._graph
+
+    def control(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        bodies: dict[str, ir.Graph],
+        outputs: Sequence[tuple[ir.DataType | None, ir.Shape | None]],
+        name: str,
+    ) -> Sequence[ir.Value]:
+        """An If or Loop. outputs: dtype and shape of each, which its bodies show."""
+        node = ir.node(op_type, inputs, attributes=dict(bodies), num_outputs=len(outputs))
+        for value, (dtype, shape) in zip(node.outputs, outputs, strict=True):
+            value.name = self._fresh(name)
+            value.type = None if dtype is None else ir.TensorType(dtype)
+            value.shape = shape
+        node.name = node.outputs[0].name
+        self._graph.append(node)
+        return node.outputs
+
     def finish(self, outputs: Sequence[tuple[str, ir.Value]], producer: str) -> ir.Model:
         """The model. outputs: the name of each and its value."""
         taken: set[ir.Value] = set()
@@ -110,7 +155,7 @@ class Builder:
         return model
 
     def _values(self) -> list[ir.Value]:
-        made = [out for node in self._graph for out in node.outputs]
+        made = [out for node in self._graph.all_nodes() for out in node.outputs]
         return [*self._graph.inputs, *self._graph.initializers.values(), *made]
 
     def invalid(

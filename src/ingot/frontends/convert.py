@@ -64,7 +64,7 @@ def convert(
     """A model of another framework as ONNX, written to `output` where one is named.
 
     model: the path of a Caffe prototxt, a TFLite model, a PyTorch program (.pt2), a TensorFlow SavedModel or frozen
-    graph, a Keras model, a Paddle inference model or an ONNX file; "module:factory", a function that returns a
+    graph, a Keras model, a Paddle inference model, a MindIR model or an ONNX file; "module:factory", a function that returns a
     torch.nn.Module (with a checkpoint of MindSpore: a Cell); or a torch.nn.Module, an onnx.ModelProto or an
     onnx_ir.Model. weights: the caffemodel or .pdiparams, where it is not beside the model, or a checkpoint for the
     factory's module, which is loaded without running code. shapes: input name -> dimensions, integers or symbol names;

@@ -26,6 +26,7 @@ TORCH = Format("a PyTorch program", "give the .pt2 file that torch.export.save w
 TENSORFLOW = Format("a TensorFlow graph", "give the SavedModel, or the frozen graph (.pb)", "tensorflow")
 KERAS = Format("a Keras model", "give the .keras or .h5 file that model.save wrote", "tensorflow")
 PADDLE = Format("a Paddle program", "give the .json or .pdmodel file of an inference model", "paddle")
+MINDIR = Format("a MindIR model", "give the .mindir file that mindspore.export wrote", "mindir")
 _CHECKPOINT = "convert it with `ingot convert MODULE:FACTORY --weights CHECKPOINT --shape x:1x3x224x224`"
 _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"version https://git-lfs", Format("a Git LFS pointer, not the model itself", "run `git lfs pull`")),
@@ -71,11 +72,8 @@ def recognise(head: bytes, name: str = "") -> Format | None:
         return Format("the weights of a Paddle model", PADDLE.remedy)
     if head[4:8] == b"TFL3" or name.endswith(".tflite"):
         return TFLITE
-    if b"\x12\x09MindSpore" in head[:64]:
-        return Format(
-            "a MindIR model, which MindSpore itself cannot export as ONNX",
-            "give the network and its checkpoint: `ingot convert MODULE:FACTORY --weights NET.ckpt --shape x:1x3x224x224`",
-        )
+    if b"\x12\x09MindSpore" in head[:64] or name.endswith(".mindir"):
+        return MINDIR
     if head.startswith(b"PK\x03\x04"):
         return _zip(head, name)
     if len(head) >= 4 and head[0] == 0x80 and 2 <= head[1] <= 5:

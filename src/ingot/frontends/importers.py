@@ -34,6 +34,7 @@ class Importer(NamedTuple):
 
 IMPORTERS: dict[str, Importer] = {
     "caffe": Importer("ingot.frontends.caffe"),
+    "mindir": Importer("ingot.frontends.mindir"),
     "tflite": Importer("ingot.frontends.tflite"),
     "torch": Importer("ingot.frontends.torch", "torch", "torch"),
 }
