@@ -156,22 +156,16 @@ def test_damaged_caffemodels(v1: bool, tmp_path: Path) -> None:
         tolerates(lambda: load_model(tmp_path / "net.prototxt"))
 
 
-def test_damaged_mindir_models(tmp_path: Path) -> None:
-    data = mindir_bytes()
-    assert load(tmp_path, "m.mindir", data).graph.outputs
+@pytest.mark.parametrize(
+    ("name", "make", "seeds"), [("m.mindir", mindir_bytes, 600), ("m.tflite", tflite_bytes, 1500)]
+)
+def test_damaged_models(name: str, make: Callable[[], bytes], seeds: int, tmp_path: Path) -> None:
+    data = make()
+    assert load(tmp_path, name, data).graph.outputs
     for length in range(0, len(data) - 8, 7):
-        fails(lambda n=length: load(tmp_path, "m.mindir", data[:n]))
-    for seed in range(600):
-        tolerates(lambda s=seed: load(tmp_path, "m.mindir", damaged(data, s)))
-
-
-def test_damaged_tflite_models(tmp_path: Path) -> None:
-    data = tflite_bytes()
-    assert load(tmp_path, "m.tflite", data).graph.outputs
-    for length in range(0, len(data) - 8, 7):
-        tolerates(lambda n=length: load(tmp_path, "m.tflite", data[:n]))
-    for seed in range(1500):
-        tolerates(lambda s=seed: load(tmp_path, "m.tflite", damaged(data, s)))
+        tolerates(lambda n=length: load(tmp_path, name, data[:n]))
+    for seed in range(seeds):
+        tolerates(lambda s=seed: load(tmp_path, name, damaged(data, s)))
 
 
 def test_damaged_programs(tmp_path: Path) -> None:

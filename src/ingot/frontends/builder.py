@@ -97,7 +97,7 @@ class Builder:
         made._names, made._constants = self._names, self._constants
         return made
 
-    def parameter(self, name: str, dtype: ir.DataType, shape: Sequence[Dim] | ir.Shape | None) -> ir.Value:
+    def parameter(self, name: str, dtype: ir.DataType, shape: Sequence[int] | ir.Shape | None) -> ir.Value:
         """An input of a subgraph, whose name is made unique."""
         value = ir.Value(
             name=self._fresh(name),
