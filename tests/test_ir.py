@@ -577,13 +577,13 @@ def test_every_operation_gives_its_dtype() -> None:
 _LIKE_NUMPY = {"sigmoid", "erf", "gelu", "pow", "sqrt", "sign"}
 """Operations whose NumPy forms widen integers; the interpreter casts their results back."""
 _INTEGERS = {"bitand", "bitor", "bitxor", "bitnot", "shl", "shr"}
-_ANY = {"add", "sub", "mul", "div", "fmod", "mod", "fma", "min", "max", "neg", "abs"}
+_ANY = {"add", "sub", "mul", "div", "fmod", "mod", "fma", "min", "max", "minimum", "maximum", "neg", "abs"}
 
 
 def _takes_two(name: str) -> bool:
     return name in {
-        "add", "sub", "mul", "div", "fmod", "mod", "pow", "min", "max", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor",
-        "bitand", "bitor", "bitxor", "shl", "shr",
+        "add", "sub", "mul", "div", "fmod", "mod", "pow", "min", "max", "minimum", "maximum", "eq", "ne", "lt", "le", "gt", "ge",
+        "and", "or", "xor", "bitand", "bitor", "bitxor", "shl", "shr",
     }  # fmt: skip
 
 
@@ -591,7 +591,7 @@ def _means_something(name: str, dtype: str) -> bool:
     if OPS[name].boolean:
         return True
     if dtype == "bool":
-        return name in {"min", "max"}
+        return name in {"min", "max", "minimum", "maximum"}
     if name in _INTEGERS:
         return dtype != "f32"
     return dtype == "f32" or name in _ANY
@@ -613,11 +613,13 @@ def test_integer_division_truncates_and_modulo_follows_the_divisor() -> None:
     assert OPS["div"].compute(lowest, np.array([2])).tolist() == [-(2**62)]
 
 
-def test_minimum_and_maximum_keep_a_nan_of_their_first_argument_only() -> None:
+def test_min_and_max_keep_a_nan_of_their_first_argument_only() -> None:
     nan, one = np.float32("nan"), np.float32(1)
     for name in ("min", "max"):
         assert np.isnan(OPS[name].compute(nan, one))
         assert OPS[name].compute(one, nan) == 1
+        assert np.isnan(OPS[f"{name}imum"].compute(nan, one))
+        assert np.isnan(OPS[f"{name}imum"].compute(one, nan))
 
 
 def test_walk_visits_each_value_once_and_those_inside_indices() -> None:

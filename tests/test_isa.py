@@ -51,7 +51,7 @@ FLOATS = ("f32", "f64", "f16")
 SIGNED, UNSIGNED = ("i64", "i32", "i16", "i8"), ("u64", "u32", "u16", "u8")
 NUMBERS = (*FLOATS, *SIGNED, *UNSIGNED)
 DTYPES_OF: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("add", "sub", "mul", "min", "max", "eq", "ne", "lt", "le", "gt", "ge", "div"), NUMBERS),
+    **dict.fromkeys(("add", "sub", "mul", "min", "max", "minimum", "maximum", "eq", "ne", "lt", "le", "gt", "ge", "div"), NUMBERS),
     **dict.fromkeys(("neg",), (*FLOATS, *SIGNED)),
     **dict.fromkeys(("abs", "sign"), NUMBERS),
     **dict.fromkeys(("mod", "fmod"), ("f32", "f64", *SIGNED, *UNSIGNED)),
@@ -316,7 +316,9 @@ def memory_names(isa: str) -> list[str]:
 def other_names(isa: str) -> list[str]:
     lanes = LANES[isa]
     folds = [
-        f"fold{f}_{t}x{lanes}" for t in ("f32", "f64", "i64", "i32") for f in ("add", "mul", "max", "min")
+        f"fold{f}_{t}x{lanes}"
+        for t in ("f32", "f64", "i64", "i32")
+        for f in ("add", "mul", "max", "min", "maximum", "minimum")
     ]
     folds += [f"fold{f}_u8x{lanes}" for f in ("and", "or")]
     own = [name for name in TABLES[isa] if name.startswith("fold")]
@@ -403,6 +405,7 @@ def test_loads_and_stores_touch_what_they_should(isa: str) -> None:
 def test_folds(isa: str) -> None:
     steps: dict[str, Callable[[Array], Array]] = {
         "add": lambda a: a.sum(1), "mul": lambda a: a.prod(1), "max": lambda a: a.max(1), "min": lambda a: a.min(1),
+        "maximum": lambda a: a.max(1), "minimum": lambda a: a.min(1),
         "and": lambda a: a.all(1), "or": lambda a: a.any(1),
     }  # fmt: skip
     rng = np.random.default_rng(0)

@@ -112,6 +112,10 @@ DTYPES = [
         case(f"{op.lower()}_double", "double[21] x", f"y = {op}(x)", "double[] y", level=ulp(8))
         for op in ("Exp", "Tanh", "Sigmoid", "Floor", "Round", "Sin")
     ),
+    *(
+        case(f"{op.lower()}_default_double", "double[21] x", f"y = {op}(x)", "double[] y", level=ulp(4))
+        for op in ("Selu", "LeakyRelu", "HardSigmoid")
+    ),
     case("erf_double", "double[35] x", "y = Erf(x)", "double[] y", feed={"x": spread(-3, 3, special=False, dtype="float64")},
          level=ulp(2), expected=([np.vectorize(math.erf)(spread(-3, 3, special=False, dtype="float64"))],)),
     *(

@@ -147,6 +147,14 @@ ARGS = [
     case("argmax_int32", "int32[3,9] x", "y = ArgMax<axis=1>(x)", "int64[] y", level=EXACT),
     case("argmax_blocked", "float[1,4,3,3] x", "c = Conv(x, w)  y = ArgMax<axis=1>(c)", "int64[] y",
          constants={"w": weights("argmax", 17, 4, 1, 1, whole=True)}, whole=True, level=EXACT),
+    *(
+        case(f"{op.lower()}_nan_{axis}", "float[3,33] x", f"y = {op}<axes=[{axis}]>(x)", level=ulp(0),
+             feed={"x": np.where(np.arange(99).reshape(3, 33) % 14 == 5, np.nan, np.arange(99).reshape(3, 33) - 50).astype(np.float32)})
+        for op in ("ReduceMax", "ReduceMin")
+        for axis in (0, 1)
+    ),
+    case("maxpool_indices_lowest", "int8[1,1,3,3] x", "y, i = MaxPool<kernel_shape=[2,2],pads=[1,1,1,1],strides=[2,2]>(x)",
+         "int8[] y, int64[] i", level=EXACT, oracle="onnxruntime", feed={"x": np.full((1, 1, 3, 3), -128, np.int8)}),
     case("argmax_infinite", "float[2,3] x", "y = ArgMax<axis=1>(x)", "int64[] y", level=EXACT,
          feed={"x": np.array([[-np.inf] * 3, [1, np.inf, np.inf]], np.float32)}),
 ]  # fmt: skip

@@ -43,6 +43,8 @@ _FOLDS = {
     "mul": np.multiply,
     "max": np.maximum,
     "min": np.minimum,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
     "and": np.logical_and,
     "or": np.logical_or,
 }

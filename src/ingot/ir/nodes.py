@@ -211,7 +211,7 @@ class Iota:
 
 @dataclass(frozen=True)
 class Fold:
-    """The lanes of a vector combined into a scalar by "add", "mul", "max", "min", "and" or "or"."""
+    """The lanes of a vector combined into a scalar by "add", "mul", "max", "min", "maximum", "minimum", "and" or "or"."""
 
     name: str
     value: Value

@@ -43,6 +43,16 @@ def _max(a: Any, b: Any) -> Any:
     return np.where(b > a, b, a)
 
 
+def _minimum(a: Any, b: Any) -> Any:
+    """The less of two, a where they are equal; NaN where one is."""
+    return np.where((b < a) | (b != b), b, a)
+
+
+def _maximum(a: Any, b: Any) -> Any:
+    """The greater of two, a where they are equal; NaN where one is."""
+    return np.where((b > a) | (b != b), b, a)
+
+
 def _sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
@@ -76,6 +86,8 @@ OPS: dict[str, Meaning] = {
     "dot": Meaning(_dot),
     "min": Meaning(_min),
     "max": Meaning(_max),
+    "minimum": Meaning(_minimum, 3),
+    "maximum": Meaning(_maximum, 3),
     "neg": Meaning(np.negative),
     "abs": Meaning(np.abs),
     "sign": Meaning(np.sign, 3),
@@ -129,9 +141,9 @@ def neutral(name: str, dtype: str) -> float | int | bool:
     if name in ("mul", "and"):
         return 1
     if dtype in ("f16", "f32", "f64"):
-        return -math.inf if name == "max" else math.inf
+        return -math.inf if name in ("max", "maximum") else math.inf
     if dtype == "bool":
-        return name == "min"
+        return name in ("min", "minimum")
     bits, signed = int(dtype[1:]), dtype[0] == "i"
     low = -(1 << (bits - 1)) if signed else 0
-    return low if name == "max" else low + (1 << bits) - 1
+    return low if name in ("max", "maximum") else low + (1 << bits) - 1

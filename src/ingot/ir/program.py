@@ -139,7 +139,8 @@ class Map(Operation):
 
 @dataclass(eq=False)
 class Reduce(Operation):
-    """op: "add", "mul", "max", "min", "and", "or", "argmax", "argmin" ("first" or "last" index by last)."""
+    """op: "add", "mul", "max", "min", "maximum", "minimum" (NaN where one is), "and", "or", "argmax", "argmin" ("first" or
+    "last" index by last)."""
 
     op: str
     over: tuple[Var, ...]

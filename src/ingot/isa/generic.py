@@ -19,7 +19,12 @@ _VECTOR_LOGIC = {
 }
 _BITS = {"bitand": "a & b", "bitor": "a | b", "bitxor": "a ^ b", "bitnot": "~a"}
 _ARITHMETIC = {"add": "{a} + {b}", "sub": "{a} - {b}", "mul": "{a} * {b}", "neg": "0 - {a}"}
-_PICK = {"min": "return b < a ? b : a;", "max": "return b > a ? b : a;"}
+_PICK = {
+    "min": "return b < a ? b : a;",
+    "max": "return b > a ? b : a;",
+    "minimum": "return b < a || b != b ? b : a;",
+    "maximum": "return b > a || b != b ? b : a;",
+}
 _LIBM = (
     "exp", "log", "tanh", "erf", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "sqrt", "floor",
     "ceil", "trunc", "fabs", "nearbyint",
@@ -262,8 +267,12 @@ def _vector(operation: str, kind: str, dtype: str, lanes: int) -> Instruction:
     if operation in ("add", "sub", "mul", "neg", "fma") or (operation == "div" and dtype[0] == "f"):
         return function(operation, kind, letters, _FLOAT[operation])
     if operation in _PICK:
-        sign = "<" if operation == "min" else ">"
-        text = f"{own} r; {each} r[i] = b[i] {sign} a[i] ? b[i] : a[i]; return r;"
+        sign = "<" if operation.startswith("min") else ">"
+        if operation.endswith("imum"):
+            bits = f"i{dtype[1:]}x{lanes}"
+            text = f"{bits} k = (b {sign} a) | (b != b); return ({own})((({bits})b & k) | (({bits})a & ~k));"
+        else:
+            text = f"{own} r; {each} r[i] = b[i] {sign} a[i] ? b[i] : a[i]; return r;"
         return function(operation, kind, "ab", text)
     if operation not in (_FLOAT if dtype[0] == "f" else _INTEGER):
         raise KeyError(f"{operation}_{kind}")

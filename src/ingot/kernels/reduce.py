@@ -210,12 +210,10 @@ def _folded(builder: Builder, operation: Reduce, nest: Nest) -> Built:
     else:
         assert nest.lane is not None
         stop: Ix = ix(lanes_at)
+        layout = builder.layouts[operation.output.root()[0]]
         if nest.strip is not None:
             stop = minimum(nest.strip - ix(loops[-1][0]) * lanes_at, lanes_at)
-        else:
-            root = operation.output.root()[0]
-            layout = builder.layouts[root]
-            assert layout.blocked is not None
+        elif layout.blocked is not None:
             first = nest.mapping[operation.axes[layout.blocked]].split(nest.lane.var)
             assert first is not None
             stop = minimum(operation.output.shape[layout.blocked] - first[1], lanes_at)
@@ -271,7 +269,14 @@ def _fold_one(builder: Builder, operation: Reduce, mapping: dict[Var, Ix]) -> Va
 
 def _vector_axis(builder: Builder, operation: Reduce, mapping: dict[Var, Ix]) -> Var | None:
     """A reduced axis that every read walks contiguously or not at all."""
-    if operation.op not in ("add", "max", "min", "mul") or operation.value.dtype not in ("f32", "i32", "f64"):
+    if operation.op not in (
+        "add",
+        "max",
+        "min",
+        "maximum",
+        "minimum",
+        "mul",
+    ) or operation.value.dtype not in ("f32", "i32", "f64"):
         return None
     lanes = builder.target.lanes
     for variable in reversed(operation.over):

@@ -15,11 +15,17 @@ from ingot.lower.registry import lowers
 from ingot.lower.values import cast
 
 FLOATS = ("f16", "f32", "f64")
-EPSILON = float(np.float32(1e-5))
-"""The default of every normalisation's attribute, which is a 32-bit float."""
 
 
-MOMENTUM = float(np.float32(0.9))
+def single(value: float) -> float:
+    """The default of an attribute, which is a 32-bit float."""
+    return float(np.float32(value))
+
+
+EPSILON = single(1e-5)
+"""The default of every normalisation."""
+
+MOMENTUM = single(0.9)
 
 
 def op(name: str, *args: Value) -> Value:
@@ -125,10 +131,10 @@ UNARY: dict[str, Unary] = {
         }.items()
     },
     "Relu": lambda x, node: op("max", x, const(0, x)),
-    "LeakyRelu": lambda x, node: _leaky(x, const(node.get("alpha", 0.01), x)),
+    "LeakyRelu": lambda x, node: _leaky(x, const(node.get("alpha", single(0.01)), x)),
     "Elu": lambda x, node: _elu(x, node.get("alpha", 1.0)),
     "Selu": lambda x, node: _elu(
-        x, node.get("alpha", 1.6732632423543772), node.get("gamma", 1.0507009873554805)
+        x, node.get("alpha", single(1.6732632423543772)), node.get("gamma", single(1.0507009873554805))
     ),
     "Celu": lambda x, node: op(
         "add",
@@ -144,7 +150,7 @@ UNARY: dict[str, Unary] = {
         ),
     ),
     "ThresholdedRelu": lambda x, node: Select(op("gt", x, const(node.get("alpha", 1.0), x)), x, const(0, x)),
-    "HardSigmoid": lambda x, node: _hard_sigmoid(x, node.get("alpha", 0.2), node.get("beta", 0.5)),
+    "HardSigmoid": lambda x, node: _hard_sigmoid(x, node.get("alpha", single(0.2)), node.get("beta", 0.5)),
     "HardSwish": lambda x, node: op("mul", x, _hard_sigmoid(x, 1 / 6, 0.5)),
     "Swish": lambda x, node: op("mul", x, _sigmoid(op("mul", x, const(node.get("alpha", 1.0), x)))),
     "Mish": lambda x, node: op("mul", x, op("tanh", _softplus(x))),
@@ -212,12 +218,12 @@ def _pow(a: Value, b: Value) -> Value:
 
 
 def extreme(name: str, a: Value, b: Value) -> Value:
-    """The larger or smaller of two, NaN where one is: the operation itself keeps only a NaN of its first argument."""
+    """The "max" or "min" of two, NaN where one is: those operations keep only a NaN of their first argument."""
     if isinstance(a, Const) and a.value == a.value:
         a, b = b, a
     if a.dtype not in FLOATS or (isinstance(b, Const) and b.value == b.value):
         return op(name, a, b)
-    return Select(op("isnan", b), b, op(name, a, b))
+    return op(f"{name}imum", a, b)
 
 
 def _mod(a: Value, b: Value, node: Node) -> Value:

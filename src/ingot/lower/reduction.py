@@ -81,7 +81,7 @@ def summed(
     return ctx.add(Reduce(output, axes, done, "add", over, value))
 
 
-_PLAIN = {"ReduceSum": "add", "ReduceProd": "mul", "ReduceMax": "max", "ReduceMin": "min"}
+_PLAIN = {"ReduceSum": "add", "ReduceProd": "mul", "ReduceMax": "maximum", "ReduceMin": "minimum"}
 
 
 @lowers(
@@ -290,10 +290,11 @@ def _largest_at(
     at: Sequence[Ix],
     columns_first: bool,
 ) -> Operand:
-    """Where in x, flattened, the largest element of each window lies: the first of equal ones.
+    """Where in x, flattened, the largest element of each window lies: the first of equal ones inside x.
 
     value: what a tap is worth; at: where along each axis it lies. columns_first: the last two axes are exchanged in
-    what "flattened" means.
+    what "flattened" means. A window of nothing but the least number has its first tap, which may lie outside: so no
+    tap counts that lies before x.
     """
     extents = [t.extent for t in taps if t.extent is not None]
     one = var(ctx.unique("r"), product(extents))
@@ -303,12 +304,17 @@ def _largest_at(
         axes[2:] = reversed(axes[2:])
     stride = {a: product(dims[b] for b in axes[i + 1 :]) for i, a in enumerate(axes)}
     first = weighted_sum((i, stride[a]) for a, i in enumerate([*map(ix, out[:2]), *at]))
-    start = substitute(first, dict.fromkeys(taps, ix(0)))
+    none = dict.fromkeys(taps, ix(0))
+    start = substitute(first, none)
     finish: Value = Index(start)
     for n, tap in enumerate(taps):
-        step = substitute(first, {t: ix(int(t is tap)) for t in taps}) - start
+        step = substitute(first, none | {tap: ix(1)}) - start
         which = op("div", Acc("i64"), Index(product(extents[n + 1 :])))
         taken = op("mod", which, Index(extents[n])) if n else which
+        begin = substitute(at[n], none)
+        if not nonnegative(begin):
+            dilation = substitute(at[n], none | {tap: ix(1)}) - begin
+            taken = op("max", taken, Index(maximum(begin * -1, 0).ceildiv(dilation.value)))
         finish = op("add", finish, op("mul", taken, Index(step)))
     output = ctx.tensor("i64", shape)
     return ctx.add(Reduce(output, out, finish, "argmax", (one,), reindex(value, order)))
