@@ -135,6 +135,12 @@ def _wrong_ranks() -> onnx.ModelProto:
     return parse("net (float[4, 3] x) => (float[A, B] y) { y = Conv(x, w) }", {"w": normal(2, 3, 3, 3)})
 
 
+def _wrong_types() -> onnx.ModelProto:
+    return parse(
+        "net (int64[1, 3, 4, 4] x) => (float[A, B, C, D] y) { y = Conv(x, w) }", {"w": normal(2, 3, 3, 3)}
+    )
+
+
 def _wrong_sizes() -> onnx.ModelProto:
     return parse("net (float[4, 3] x) => (float[4, 2] y) { y = MatMul(x, w) }", {"w": normal(5, 2)})
 
@@ -215,6 +221,7 @@ FILES: dict[str, tuple[Callable[[Path], None], str | tuple[str, ...]]] = {
     "unknown operator": (_model(_unknown_operator), "unsupported"),
     "unknown domain": (_model(_unknown_domain), "unsupported"),
     "ranks": (_model(_wrong_ranks), MALFORMED),
+    "types": (_model(_wrong_types), "model-invalid"),
     "sizes": (_model(_wrong_sizes), MALFORMED),
     "broadcast": (_model(_wrong_broadcast), MALFORMED),
     "concat": (_model(_wrong_concat), MALFORMED),

@@ -185,6 +185,16 @@ def test_refuses_random_quantised_and_unknown_operators() -> None:
     assert got.fired == 0
 
 
+def test_refuses_a_reduction_of_no_axes() -> None:
+    """onnx.reference reduces all of them."""
+    got = apply(
+        fold_constants,
+        "g (float[3] x) => (float[3] y) <float[3] w = {1, 2, 3}> { r = ReduceMin<noop_with_empty_axes = 1>(w) y = Add(x, r) }",
+        opset=18,
+    )
+    assert got.refused == ["its outputs are too large or cannot be computed"]
+
+
 def test_refuses_division_by_zero_and_outputs() -> None:
     got = apply(
         fold_constants,

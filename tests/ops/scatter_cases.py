@@ -41,6 +41,8 @@ ELEMENTS = [
     whole("scatter_elements_bool", "bool[5] x, int64[3] i, bool[3] u", "y = ScatterElements(x, i, u)", "bool[] y",
           feed={"i": np.array([4, 0, 2])}),
     whole("scatter_elements_nothing", "float[5] x, int64[0] i, float[0] u", "y = ScatterElements(x, i, u)"),
+    whole("scatter_elements_nothing_of_rank_three", "float[1,1,1] x, int64[0,0,0] i, float[0,0,0] u", "y = ScatterElements(x, i, u)",
+          expected=([np.ones((1, 1, 1), np.float32)],), feed={"x": np.ones((1, 1, 1), np.float32)}),
     whole("scatter_elements_into_nothing", "float[0,3] x, int64[0,3] i, float[0,3] u", "y = ScatterElements(x, i, u)"),
     whole("scatter_elements_batch", "float[n,12] x, int64[n,3] i, float[n,3] u", 'y = ScatterElements<axis=1, reduction="add">(x, i, u)',
           sizes=({"n": 1}, {"n": 4}, {"n": 9})),

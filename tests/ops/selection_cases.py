@@ -20,6 +20,7 @@ NON_ZERO = [
         for label, x in (("matrix", np.array([[0, 1, 2], [3, 0, 0]])), ("vector", np.arange(7) % 3), ("nothing", np.zeros((2, 2))),
                          ("everything", np.ones((2, 3, 2))), ("empty", np.zeros((0, 3))))
     ),
+    exact("non_zero_scalar", "float x", "y = NonZero(x)", feed={"x": np.float32(2)}, expected=([np.zeros((0, 1), np.int64)],)),
     exact("non_zero_bool", "bool[3,4] x", "y = NonZero(x)"),
     exact("non_zero_batch", "int64[n,4] x", "y = NonZero(x)", sizes=({"n": 1}, {"n": 6})),
     exact("non_zero_then_gather", "float[5,4] x", "i = NonZero(x)  t = Transpose<perm=[1,0]>(i)  y = GatherND(x, t)", "float[] y"),

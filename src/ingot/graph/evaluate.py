@@ -75,7 +75,7 @@ def _size(node: ir.Node, inputs: Inputs, opset: int) -> int | None:
         axis = _axis(node, first.ndim)
         return _need(inputs, 1).size * math.prod(first.shape[:axis] + first.shape[axis + 1 :])
     if kind == "NonZero":
-        return first.size * first.ndim
+        return first.size * first.ndim if first.ndim else None
     if kind == "Pad":
         padded = [n + a + b for n, a, b in zip(first.shape, *_pads(node, inputs, opset), strict=True)]
         return elements(padded)
@@ -395,6 +395,8 @@ def _reference(node: ir.Node, inputs: Inputs, opset: int) -> list[Array]:
     import onnx
     from onnx.reference import ReferenceEvaluator
 
+    if node.attributes.get_int("noop_with_empty_axes", 0) and _maybe(inputs, 1) is None:
+        raise NotImplementedError("onnx.reference reduces all axes")
     proto = ir.to_proto(node)
     feeds = {f"i{i}": a for i, a in enumerate(inputs) if a is not None}
     del proto.input[:]

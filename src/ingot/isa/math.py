@@ -36,7 +36,7 @@ def derive(isa: str, operation: str, kind: str) -> Instruction | None:
     body = _BODIES.get(operation)
     if body is None:
         return None
-    text = body.format(V=f"f32x{lanes}", I=f"i32x{lanes}", K=f"x{lanes}")
+    text = body.format(V=f"f32x{lanes}", I=f"i32x{lanes}", U=f"u32x{lanes}", K=f"x{lanes}")
     if operation == "exponent":
         return function(operation, kind, "ab", text)
     return function(operation, kind, "a", text)
@@ -73,7 +73,7 @@ _BODIES = {
     "log": (
         "{V} small = a * splat_f32{K}(8388608.0f); u8{K} tiny = lt_f32{K}(a, splat_f32{K}(1.17549435e-38f)); "
         "{V} x = select_f32{K}(tiny, small, a); "
-        "{I} bits = ({I})x, e = ((bits - 0x3f3504f3) >> 23); {V} m = ({V})(bits - (e << 23)); "
+        "{U} bits = ({U})x; {I} e = ({I})(bits - 0x3f3504f3) >> 23; {V} m = ({V})(bits - (({U})e << 23)); "
         "{V} n = __builtin_convertvector(e, {V}) - select_f32{K}(tiny, splat_f32{K}(23.0f), splat_f32{K}(0.0f)); "
         "{V} f = m - splat_f32{K}(1.0f), s = f / (f + splat_f32{K}(2.0f)), q = s * s; "
         "{V} t = " + _horner("q", (2.0, 2 / 3, 2 / 5, 2 / 7, 2 / 9)) + " * s; "

@@ -293,11 +293,9 @@ class Builder:
         """Spread outer loops over the kernel's tasks: defines their variables from the task number."""
         total = product(extent for _, extent in loops)
         task = var("task", total)
-        inner = total
         for i, (variable, extent) in enumerate(loops):
-            inner = product(e for _, e in loops[i + 1 :])
-            at = ix(task) // inner
-            self.emit(Define(variable, at % extent if i else at))
+            at = ix(task) // product(e for _, e in loops[i + 1 :]) if total != ix(0) else total
+            self.emit(Define(variable, at % extent if i and at != ix(0) else at))
         return task, total
 
     def fresh_var(self, extent: IxLike) -> Var:

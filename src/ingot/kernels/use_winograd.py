@@ -116,9 +116,9 @@ def _methods(conv: Dense, target: Target, precision: str, error: float) -> list[
         for (m, r), rounding in ERRORS.items()
         if (r, r) == (high, wide) and rounding <= error and (m, r) in FORMS[precision]
     ]
-    if not forms or channels < lanes // 2 or features < lanes // 2:
-        return []
     height, width = (d.value for d in conv.output.shape[2:])
+    if not forms or channels < lanes // 2 or features < lanes // 2 or not height * width:
+        return []
     vectors = -(-features // lanes)
     item = DTYPES[precision].itemsize
     rate = 4 / item

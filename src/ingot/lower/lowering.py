@@ -259,6 +259,7 @@ class _Lowering:
         ctx.node = Node(node.op_type, domain, label, opset, inputs, attributes, outputs, declared)
         since = len(ctx.program.operations)
         try:
+            _check_types(ctx.node)
             result = shapes.evaluate(ctx, ctx.node) or function(ctx, ctx.node)
             results = self.stored(ctx.node, result if isinstance(result, Sequence) else [result], since)
         except IngotError as error:
@@ -321,6 +322,33 @@ class _Lowering:
     def fail(self, gap: Gap, outputs: list[str]) -> None:
         self.refuse(gap)
         self.poisoned.update(o for o in outputs if o)
+
+
+def _check_types(node: Node) -> None:
+    """Raise IngotError where two inputs that share a type in the operator's schema have different ones."""
+    found: dict[str, tuple[int, str]] = {}
+    for i, (x, kind) in enumerate(zip(node.inputs, _formal_types(node), strict=False)):
+        if not kind or not isinstance(x, Operand):
+            continue
+        first, dtype = found.setdefault(kind, (i, x.stored))
+        if x.stored != dtype:
+            raise IngotError(
+                "model-invalid",
+                f"{node.operator}: inputs {first} and {i} are of dtypes {dtype} and {x.stored}, and must be of one",
+                where=node.name,
+                remedy="cast one of them to the other's dtype",
+            )
+
+
+def _formal_types(node: Node) -> list[str]:
+    """The type variable of each input in the operator's schema, "" for one that is of any type."""
+    if not onnx.defs.has(node.operator, node.opset, node.domain):
+        return []
+    formal = onnx.defs.get_schema(node.operator, node.opset, node.domain).inputs
+    if not formal:
+        return []
+    every = [formal[min(i, len(formal) - 1)] for i in range(len(node.inputs))]
+    return [p.type_str if p.is_homogeneous and "(" not in p.type_str else "" for p in every]
 
 
 def _declared(value: onnxir.Value) -> list[int | str | None] | None:

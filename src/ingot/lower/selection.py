@@ -34,14 +34,16 @@ def places(ctx: Context, length: Ix, holds: Callable[[Ix], Value]) -> tuple[Valu
 
 @lowers("NonZero")
 def non_zero(ctx: Context, node: Node) -> Operand:
-    """The indices of the elements that are not zero, one a column; a scalar counts as a vector."""
+    """The indices of the elements that are not zero, one a column; a scalar has one or none, of no rows."""
     x = node.input(0)
-    shape = x.shape or (ix(1),)
+    shape = x.shape
     if product(shape) == ix(0):
-        return ctx.map([len(shape), 0], "i64", lambda _: Const(0, "i64"))
-    flat = ctx.reshape(x, [product(x.shape)])
+        return ctx.map([x.rank, 0], "i64", lambda _: Const(0, "i64"))
+    flat = ctx.reshape(x, [product(shape)])
     count, which = places(ctx, product(shape), lambda i: cast(ctx.read(flat, [i]), "bool"))
     size = ctx.size(count, product(shape), 0, 1)
+    if not shape:
+        return ctx.map([0, size], "i64", lambda _: Const(0, "i64"))
 
     def index(axes: tuple[Ix, ...]) -> Value:
         at = unravel(as_index(ctx.read(which, [axes[1]])), shape)
