@@ -77,7 +77,7 @@ def _nudged(array: Array, seed: int) -> Array:
     if array.dtype.kind != "f":
         return array
     rng = np.random.default_rng(seed)
-    return (array * (1 + rng.choice([-4, 4], array.shape) * np.finfo(array.dtype).eps)).astype(array.dtype)
+    return np.asarray(array * (1 + rng.choice([-4, 4], array.shape) * np.finfo(array.dtype).eps), array.dtype)
 
 
 def _explained(got: Array, wanted: Array, near: Array) -> bool:

@@ -32,7 +32,15 @@ FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit
 QUICK = ("movement", "scatter")
 """Families whose first group runs in `make test`; indices are data there."""
 RANDOM = frozenset(
-    {"Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"}
+    {
+        "Bernoulli",
+        "Dropout",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Multinomial",
+    }
 )
 STEP = 3
 """Of ONNX's node tests, every one of so many."""
