@@ -52,7 +52,7 @@ def make_tuple(c: Call) -> Any:
 
 @primitive("TupleGetItem", "ListGetItem")
 def tuple_get_item(c: Call) -> Any:
-    values, place = c.given(0), c.int(1, "index")
+    values, place = c.given(0), c.integer(1, "index")
     if isinstance(values, ir.Value):
         return c.op("Gather", values, c.b.constant(np.int64(place)), axis=0)
     if not isinstance(values, tuple) or not -len(values) <= place < len(values):
@@ -91,14 +91,14 @@ def sequence(c: Call, place: int) -> tuple[Any, ...]:
 
 def size(c: Call, place: int, name: str) -> ir.Value:
     """A vector of int64, of integers and of tensors of one element each."""
-    found = c.given(place) if place < len(c) else c.ints(place, name)
+    found = c.given(place) if place < len(c) else c.integers(place, name)
     if isinstance(found, tuple) and any(isinstance(item, ir.Value) for item in found):
         parts = [c.op("Reshape", c.net.tensor(item), c.b.ints(1), part="element") for item in found]
         parts = [c.op("Cast", part, part="size", to=int(ir.DataType.INT64)) for part in parts]
         return c.op("Concat", *parts, part="sizes", axis=0)
     if isinstance(found, ir.Value):
         return c.op("Cast", found, part="sizes", to=int(ir.DataType.INT64))
-    return c.b.ints(*c.ints(place, name))
+    return c.b.ints(*c.integers(place, name))
 
 
 @primitive("Shape")
@@ -127,7 +127,7 @@ def flatten(c: Call) -> Any:
 def transpose(c: Call) -> Any:
     x = c.x()
     rank = c.rank(x)
-    perm = [c.axis(axis, rank) for axis in c.ints(1, "perm")]
+    perm = [c.axis(axis, rank) for axis in c.integers(1, "perm")]
     if sorted(perm) != list(range(rank)):
         raise c.b.invalid(f"its order {perm} is no permutation of {rank} axes")
     return c.op("Transpose", x, perm=perm)
@@ -135,38 +135,38 @@ def transpose(c: Call) -> Any:
 
 @primitive("ExpandDims")
 def expand_dims(c: Call) -> Any:
-    return c.op("Unsqueeze", c.x(), c.b.ints(c.int(1, "axis")))
+    return c.op("Unsqueeze", c.x(), c.b.ints(c.integer(1, "axis")))
 
 
 @primitive("Squeeze")
 def squeeze(c: Call) -> Any:
-    x, axes = c.x(), c.ints(1, "axis", ())
+    x, axes = c.x(), c.integers(1, "axis", ())
     axes = axes or tuple(axis for axis, dim in enumerate(c.sizes(x, range(c.rank(x)))) if dim == 1)
     return c.op("Squeeze", x, c.b.ints(*axes)) if axes else x
 
 
 @primitive("Concat")
 def concat(c: Call) -> Any:
-    return c.op("Concat", *(c.net.tensor(value) for value in sequence(c, 0)), axis=c.int(1, "axis", 0))
+    return c.op("Concat", *(c.net.tensor(value) for value in sequence(c, 0)), axis=c.integer(1, "axis", 0))
 
 
 @primitive("Stack")
 def stack(c: Call) -> Any:
-    axis = c.int(ATTRIBUTE, "axis", 0)
+    axis = c.integer(ATTRIBUTE, "axis", 0)
     rows = [c.op("Unsqueeze", c.net.tensor(v), c.b.ints(axis), part="row") for v in sequence(c, 0)]
     return c.op("Concat", *rows, axis=axis)
 
 
 @primitive("Unstack", "Unpack")
 def unstack(c: Call) -> Any:
-    x, axis = c.x(), c.int(ATTRIBUTE, "axis", 0)
+    x, axis = c.x(), c.integer(ATTRIBUTE, "axis", 0)
     parts = _split(c, x, axis, c.sizes(x, (axis,))[0])
     return tuple(c.op("Squeeze", part, c.b.ints(axis), part="row") for part in parts)
 
 
 @primitive("Split")
 def split(c: Call) -> Any:
-    return _split(c, c.x(), c.int(1, "axis", 0), c.int(2, "output_num", 1))
+    return _split(c, c.x(), c.integer(1, "axis", 0), c.integer(2, "output_num", 1))
 
 
 def _split(c: Call, x: ir.Value, axis: int, count: int) -> tuple[ir.Value, ...]:
@@ -181,7 +181,7 @@ def _split(c: Call, x: ir.Value, axis: int, count: int) -> tuple[ir.Value, ...]:
 
 @primitive("Tile")
 def tile(c: Call) -> Any:
-    x, repeats = c.x(), c.ints(1, "multiples")
+    x, repeats = c.x(), c.integers(1, "multiples")
     if len(repeats) > c.rank(x):
         x = c.op("Unsqueeze", x, c.b.ints(*range(len(repeats) - c.rank(x))), part="wide")
     return c.op("Tile", x, c.b.ints(*[1] * (c.rank(x) - len(repeats)), *repeats))
@@ -190,7 +190,7 @@ def tile(c: Call) -> Any:
 @primitive("BroadcastTo")
 def broadcast_to(c: Call) -> Any:
     """-1 keeps a dimension."""
-    found = c.given(1) if len(c) > 1 else c.ints(1, "shape")
+    found = c.given(1) if len(c) > 1 else c.integers(1, "shape")
     if isinstance(found, tuple):
         wide = len(found) - c.rank(c.x())
         found = [
@@ -207,21 +207,22 @@ def broadcast_to(c: Call) -> Any:
 
 @primitive("StridedSlice")
 def strided_slice(c: Call) -> Any:
-    """Each entry of begin, end and strides is of an axis; bits of masks say which are ends of the axis, an ellipsis ...
+    """Slices axis after axis: from begin to end by strides.
 
-    ... a new axis, or an index that takes the axis away.
+    Bits of masks say which entries begin or end with the axis, stand for as many axes as are left, make a new axis, or
+    are an index that takes the axis away.
     """
     x = c.x()
-    begin, end, step = c.ints(1, "begin"), c.ints(2, "end"), c.ints(3, "strides")
+    begin, end, step = c.integers(1, "begin"), c.integers(2, "end"), c.integers(3, "strides")
     names = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
-    masks = [c.int(place, name, 0) for place, name in enumerate(names, 4)]
+    masks = [c.integer(place, name, 0) for place, name in enumerate(names, 4)]
     if not len(begin) == len(end) == len(step) or 0 in step:
         raise c.b.invalid(f"it slices from {begin} to {end} by {step}")
     taken = sum(not (masks[2] | masks[3]) >> i & 1 for i in range(len(begin)))
-    axis, starts, ends, steps, axes = 0, [], [], [], []
+    ranges: list[tuple[int, int, int, int]] = []
     gone: list[int] = []
     new: list[int] = []
-    out = 0
+    axis = out = 0
     for i, (low, high, by) in enumerate(zip(begin, end, step, strict=True)):
         first, last, ellipsis, fresh, shrink = (mask >> i & 1 for mask in masks)
         if ellipsis:
@@ -238,12 +239,10 @@ def strided_slice(c: Call) -> Any:
             high = _FAR if by > 0 else -_FAR
         if first:
             low = 0 if by > 0 else _FAR
-        starts, ends, steps, axes = [*starts, low], [*ends, high], [*steps, by], [*axes, axis]
+        ranges.append((low, high, axis, by))
         axis, out = axis + 1, out + (not shrink)
-    if starts:
-        x = c.op(
-            "Slice", x, c.b.ints(*starts), c.b.ints(*ends), c.b.ints(*axes), c.b.ints(*steps), part="slice"
-        )
+    if ranges:
+        x = c.op("Slice", x, *(c.b.ints(*numbers) for numbers in zip(*ranges, strict=True)), part="slice")
     if gone:
         x = c.op("Squeeze", x, c.b.ints(*gone), part="squeezed")
     return c.op("Unsqueeze", x, c.b.ints(*new)) if new else x
@@ -252,7 +251,7 @@ def strided_slice(c: Call) -> Any:
 @primitive("Slice")
 def slice_(c: Call) -> Any:
     """From begin on; a size of -1 takes the rest."""
-    begin, sizes = c.ints(1, "begin"), c.ints(2, "size")
+    begin, sizes = c.integers(1, "begin"), c.integers(2, "size")
     if len(begin) != len(sizes):
         raise c.b.invalid(f"it takes {sizes} from {begin} on")
     ends = [_FAR if size == -1 else low + size for low, size in zip(begin, sizes, strict=True)]
@@ -261,7 +260,7 @@ def slice_(c: Call) -> Any:
 
 @primitive("ReverseV2")
 def reverse(c: Call) -> Any:
-    axes = c.ints(1, "axis")
+    axes = c.integers(1, "axis")
     n = len(axes)
     low, high, by = ([number] * n for number in (-1, -_FAR, -1))
     return c.op("Slice", c.x(), c.b.ints(*low), c.b.ints(*high), c.b.ints(*axes), c.b.ints(*by))
@@ -269,14 +268,14 @@ def reverse(c: Call) -> Any:
 
 @primitive("Gather")
 def gather(c: Call) -> Any:
-    if c.int(3, "batch_dims", 0):
+    if c.integer(3, "batch_dims", 0):
         raise c.unsupported("it has batch_dims")
-    return c.op("Gather", c.x(0), c.x(1), axis=c.int(2, "axis"))
+    return c.op("Gather", c.x(0), c.x(1), axis=c.integer(2, "axis"))
 
 
 @primitive("GatherD")
 def gather_elements(c: Call) -> Any:
-    return c.op("GatherElements", c.x(0), c.x(2), axis=c.int(1, "dim"))
+    return c.op("GatherElements", c.x(0), c.x(2), axis=c.integer(1, "dim"))
 
 
 @primitive("GatherNd")
@@ -291,18 +290,18 @@ def one_hot(c: Call) -> Any:
     values = [c.op("Reshape", value, c.b.ints(1), part="value") for value in (off, on)]
     both = c.op("Concat", *values, part="values", axis=0)
     indices = c.op("Cast", c.x(0), part="indices", to=int(ir.DataType.INT64))
-    return c.op("OneHot", indices, c.b.ints(c.int(1, "depth")), both, axis=c.int(4, "axis", -1))
+    return c.op("OneHot", indices, c.b.ints(c.integer(1, "depth")), both, axis=c.integer(4, "axis", -1))
 
 
 @primitive("TopK")
 def top_k(c: Call) -> Any:
-    values, places = c.ops("TopK", c.x(), c.b.ints(c.int(1, "k")), axis=-1, outputs=2)
+    values, places = c.ops("TopK", c.x(), c.b.ints(c.integer(1, "k")), axis=-1, outputs=2)
     return values, c.op("Cast", places, part="places", to=int(ir.DataType.INT32))
 
 
 @primitive("Triu", "Tril")
 def triangle(c: Call) -> Any:
-    diagonal = c.b.constant(np.int64(c.int(1, "diagonal", 0)))
+    diagonal = c.b.constant(np.int64(c.integer(1, "diagonal", 0)))
     return c.op("Trilu", c.x(), diagonal, upper=int(c.node.op == "Triu"))
 
 
@@ -354,13 +353,13 @@ def reduce_bool(c: Call) -> Any:
 
 @primitive("Argmax")
 def argmax(c: Call) -> Any:
-    places = c.op("ArgMax", c.x(), part="places", axis=c.int(1, "axis", -1), keepdims=0)
+    places = c.op("ArgMax", c.x(), part="places", axis=c.integer(1, "axis", -1), keepdims=0)
     return c.op("Cast", places, to=dtype(c, 2, "output_type") or int(ir.DataType.INT32))
 
 
 @primitive("ArgMaxWithValue", "ArgMinWithValue")
 def argmax_with_value(c: Call) -> Any:
-    x, axis, keep = c.x(), c.int(1, "axis", 0), c.flag(2, "keep_dims")
+    x, axis, keep = c.x(), c.integer(1, "axis", 0), c.flag(2, "keep_dims")
     kind = "Max" if c.node.op == "ArgMaxWithValue" else "Min"
     places = c.op(f"Arg{kind}", x, part="places", axis=axis, keepdims=int(keep))
     return places, _reduced(c, f"Reduce{kind}", x, [axis], keep)
@@ -368,7 +367,7 @@ def argmax_with_value(c: Call) -> Any:
 
 @primitive("CumSum")
 def cumsum(c: Call) -> Any:
-    axis = c.b.constant(np.int64(c.int(1, "axis")))
+    axis = c.b.constant(np.int64(c.integer(1, "axis")))
     return c.op(
         "CumSum", c.x(), axis, exclusive=int(c.flag(2, "exclusive")), reverse=int(c.flag(3, "reverse"))
     )
@@ -404,7 +403,7 @@ def pad(c: Call) -> Any:
 @primitive("PadV3")
 def pad_v3(c: Call) -> Any:
     """Pairs of begin and end, from the last axis on."""
-    x, flat, mode = c.x(), c.ints(1, "paddings"), c.argument(ATTRIBUTE, "mode", "constant")
+    x, flat, mode = c.x(), c.integers(1, "paddings"), c.argument(ATTRIBUTE, "mode", "constant")
     if not c.flag(ATTRIBUTE, "paddings_contiguous", True) or len(flat) % 2 or len(flat) > 2 * c.rank(x):
         raise c.unsupported(f"its paddings are {flat}")
     kinds = {"constant": "constant", "reflect": "reflect", "edge": "edge", "circular": "wrap"}
@@ -422,13 +421,13 @@ def pad_v3(c: Call) -> Any:
 
 @primitive("DepthToSpace", "SpaceToDepth")
 def depth_to_space(c: Call) -> Any:
-    return c.op(c.node.op, c.x(), blocksize=c.int(ATTRIBUTE, "block_size"))
+    return c.op(c.node.op, c.x(), blocksize=c.integer(ATTRIBUTE, "block_size"))
 
 
 @primitive("ResizeBilinearV2", "ResizeNearestNeighborV2")
 def resize(c: Call) -> Any:
     """Height and width, by the places of corners, or of the middles of pixels, or of their edges."""
-    x, wanted = c.x(), c.ints(1, "size")
+    x, wanted = c.x(), c.integers(1, "size")
     align, half = c.flag(2, "align_corners"), c.flag(3, "half_pixel_centers")
     nearest = c.node.op == "ResizeNearestNeighborV2"
     if len(wanted) != 2:

@@ -69,7 +69,7 @@ class Call:
             raise self.unsupported(f"its {name} is computed at run time; a constant is supported")
         return default if found is None else found
 
-    def int(self, place: int, name: str, default: int | None = None) -> int:
+    def integer(self, place: int, name: str, default: int | None = None) -> int:
         found = self.argument(place, name, default)
         if isinstance(found, tuple) and len(found) == 1:
             (found,) = found
@@ -77,13 +77,13 @@ class Call:
             raise self.b.invalid(f"its {name} is {found!r}, not an integer")
         return int(found)
 
-    def float(self, place: int, name: str, default: float | None = None) -> float:
+    def number(self, place: int, name: str, default: float | None = None) -> float:
         found = self.argument(place, name, default)
         if not isinstance(found, int | float):
             raise self.b.invalid(f"its {name} is {found!r}, not a number")
         return float(found)
 
-    def ints(self, place: int, name: str, default: Any = None) -> tuple[int, ...]:
+    def integers(self, place: int, name: str, default: Any = None) -> tuple[int, ...]:
         """Integers; one alone is a tuple of one."""
         found = self.argument(place, name, default)
         found = (found,) if isinstance(found, int) else found

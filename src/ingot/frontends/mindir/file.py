@@ -137,12 +137,12 @@ class _Message:
         for part in wire.fields(view, start, end, outermost=outermost):
             self.fields.setdefault(part.number, []).append(part)
 
-    def bytes(self, number: int) -> list[memoryview]:
+    def parts(self, number: int) -> list[memoryview]:
         parts = self.fields.get(number, ())
         return [self.view[part.body : part.end] for part in parts if part.wire == wire.BYTES]
 
     def strings(self, number: int) -> list[str]:
-        return [bytes(part).decode(errors="replace") for part in self.bytes(number)]
+        return [bytes(part).decode(errors="replace") for part in self.parts(number)]
 
     def string(self, number: int) -> str:
         return next(iter(self.strings(number)), "")
@@ -163,7 +163,7 @@ class _Message:
                 found.append(value - 2**64 if value >> 63 else value)
         return found
 
-    def int(self, number: int, default: int = 0) -> int:
+    def number(self, number: int, default: int = 0) -> int:
         return next(iter(self.ints(number)), default)
 
     def floats(self, number: int, kind: str) -> Array:
@@ -181,9 +181,9 @@ class _File:
         self.files: dict[str, Array] = {}
 
     def network(self) -> Network:
-        if not self.model.bytes(7):
+        if not self.model.parts(7):
             self.invalid("it has no graph")
-        if not self.model.int(10, 1):
+        if not self.model.number(10, 1):
             raise IngotError(
                 "unsupported",
                 "its numbers are big-endian",
@@ -217,7 +217,8 @@ class _File:
 
     def node(self, it: _Message, outputs: list[str]) -> Node:
         """An op_type of REF:: names a primitive of the file, a function, or a value that is one."""
-        op, callee, attributes = it.string(4), "", {}
+        op, callee = it.string(4), ""
+        attributes: dict[str, Any]
         if op.startswith("REF::"):
             callee = op.removeprefix("REF::")
             op, attributes = self.primitives.get(callee, ("", {}))
@@ -237,7 +238,7 @@ class _File:
 
     def value(self, it: _Message, depth: int = 0) -> Any:
         """What an AttributeProto stands for: a number, text, an array, None, State, or a tuple of such."""
-        kind = it.int(16)
+        kind = it.number(16)
         if depth > _MAX_DEPTH:
             self.invalid("a value is nested too deeply")
         if kind in _SEQUENCES:
@@ -271,7 +272,7 @@ class _File:
 
     def tensor(self, it: _Message, *, values: bool = True) -> Tensor:
         """values: whether it holds its elements, and is not a type alone."""
-        name, shape, dtype = it.string(7), it.ints(1), DTYPES.get(it.int(2))
+        name, shape, dtype = it.string(7), it.ints(1), DTYPES.get(it.number(2))
         where = f"tensor {name}" if name else self.where
         if any(dim < (0 if values else -2) for dim in shape) or math.prod(map(abs, shape)) > MAX_ELEMENTS:
             raise IngotError(
@@ -282,7 +283,7 @@ class _File:
             )
         if not values:
             return Tensor(name, dtype, shape)
-        if dtype is None or it.int(16) or it.bytes(17):
+        if dtype is None or it.number(16) or it.parts(17):
             raise IngotError(
                 "unsupported",
                 "its elements are compressed, or no numbers",
@@ -302,9 +303,9 @@ class _File:
     def elements(self, it: _Message, dtype: np.dtype[Any], where: str) -> Array:
         """Flat, from raw bytes, from a file beside the model, or from numbers one by one."""
         external = next(it.messages(12), None)
-        raw = next(iter(it.bytes(9)), None)
+        raw = next(iter(it.parts(9)), None)
         if external is not None:
-            raw = memoryview(self.external(external, where))
+            raw = self.external(external, where)
         if raw is not None:
             if len(raw) % dtype.itemsize:
                 raise ValueError(f"{where} has {len(raw)} bytes")
@@ -314,9 +315,9 @@ class _File:
                 return it.floats(number, kind).astype(dtype)
         return np.array([*it.ints(4), *it.ints(6), *it.ints(11)], np.int64).astype(dtype)
 
-    def external(self, it: _Message, where: str) -> Array:
+    def external(self, it: _Message, where: str) -> memoryview:
         """The bytes of a tensor in a file of the model's folder."""
-        location, offset, length = it.string(1), it.int(2), it.int(3)
+        location, offset, length = it.string(1), it.number(2), it.number(3)
         if location not in self.files:
             file = external_path(location, self.roots, where)
             try:
@@ -331,7 +332,7 @@ class _File:
                 f"bytes {offset:,} to {offset + length:,} of {location!r} are wanted, which has {data.size:,}",
                 where,
             )
-        return data[offset : offset + length]
+        return memoryview(data[offset : offset + length])  # type: ignore[arg-type]
 
 
 def _missing(cause: str, where: str) -> IngotError:

@@ -25,7 +25,7 @@ def channels_first(c: Call, place: int = ATTRIBUTE) -> None:
 
 def spatial(c: Call, place: int, name: str, rank: int = 2) -> list[int]:
     """Sizes of the last axes: of an integer, or of a tuple that may have those of N and C too. 1 by default."""
-    found = c.ints(place, name, 1)
+    found = c.integers(place, name, 1)
     found = found * rank if len(found) == 1 else found
     if len(found) < rank or any(size != 1 for size in found[:-rank]) or min(found) < 1:
         raise c.b.invalid(f"its {name} is {found}")
@@ -44,7 +44,7 @@ def padding(
     if mode == "valid":
         return [0] * 2 * len(windows)
     if mode == "pad":
-        pads = c.ints(ATTRIBUTE, "pad", c.node.attributes.get("pads", 0))
+        pads = c.integers(ATTRIBUTE, "pad", c.node.attributes.get("pads", 0))
         pads = pads * 2 * len(windows) if len(pads) == 1 else pads[-2 * len(windows) :]
         if len(pads) != 2 * len(windows) or min(pads) < 0:
             raise c.b.invalid(f"its padding is {pads}")
@@ -80,14 +80,14 @@ def conv_2d(c: Call) -> Any:
     stride, dilation = spatial(c, ATTRIBUTE, "stride"), spatial(c, ATTRIBUTE, "dilation")
     mode = c.argument(ATTRIBUTE, "pad_mode", "valid")
     attributes = window(c, x, mode, c.sizes(weights, (-2, -1)), stride, dilation)
-    return c.op("Conv", x, weights, dilations=dilation, group=c.int(ATTRIBUTE, "group", 1), **attributes)
+    return c.op("Conv", x, weights, dilations=dilation, group=c.integer(ATTRIBUTE, "group", 1), **attributes)
 
 
 @primitive("Conv2DBackpropInput", "Conv2DTranspose")
 def conv_2d_transpose(c: Call) -> Any:
     """Inputs: x, weights [channels, features / group, height, width], the output's shape, whose convolution gives x's."""
     channels_first(c)
-    x, weights, size = c.x(0), c.x(1), c.ints(2, "input_sizes")
+    x, weights, size = c.x(0), c.x(1), c.integers(2, "input_sizes")
     kernel, stride, dilation = (
         c.sizes(weights, (-2, -1)),
         spatial(c, ATTRIBUTE, "stride"),
@@ -106,7 +106,7 @@ def conv_2d_transpose(c: Call) -> Any:
             raise c.b.invalid(f"its output has the shape {size}, where {least} elements are computed")
     return c.op(
         "ConvTranspose", x, weights, kernel_shape=kernel, strides=stride, dilations=dilation, pads=pads,
-        group=c.int(ATTRIBUTE, "group", 1), output_padding=extra if any(extra) else None,
+        group=c.integer(ATTRIBUTE, "group", 1), output_padding=extra if any(extra) else None,
     )  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def max_pool_with_places(c: Call) -> Any:
     kernel, stride, dilation = (
         spatial(c, ATTRIBUTE, name) for name in ("kernel_size", "strides", "dilation")
     )
-    pads = c.ints(ATTRIBUTE, "pads", 0)
+    pads = c.integers(ATTRIBUTE, "pads", 0)
     pads = pads * 2 if len(pads) == 1 else pads[-2:]
     y = c.op(
         "MaxPool", c.x(), kernel_shape=kernel, strides=stride, dilations=dilation, pads=[*pads, *pads],
@@ -146,7 +146,7 @@ def avg_pool(c: Call) -> Any:
 @primitive("AvgPool3D")
 def avg_pool_3d(c: Call) -> Any:
     channels_first(c)
-    if c.int(ATTRIBUTE, "divisor_override", 0):
+    if c.integer(ATTRIBUTE, "divisor_override", 0):
         raise c.unsupported("it divides by a number of its own")
     kernel, stride = spatial(c, ATTRIBUTE, "kernel_size", 3), spatial(c, ATTRIBUTE, "strides", 3)
     mode = c.argument(ATTRIBUTE, "pad_mode", "valid")
@@ -160,7 +160,7 @@ def avg_pool_3d(c: Call) -> Any:
 @primitive("AdaptiveAvgPool2D")
 def adaptive_avg_pool(c: Call) -> Any:
     """Output i is the mean of the elements from floor(i n / m) to ceil((i + 1) n / m), along both axes."""
-    x, wanted = c.x(), c.ints(1, "output_size")
+    x, wanted = c.x(), c.integers(1, "output_size")
     if len(wanted) != 2:
         raise c.b.invalid(f"its output_size is {wanted}")
     if wanted == (1, 1):
@@ -221,7 +221,7 @@ def addmm(c: Call) -> Any:
 
 
 def scaled(c: Call, x: ir.Value, place: int, name: str) -> ir.Value:
-    factor = c.float(place, name, 1.0)
+    factor = c.number(place, name, 1.0)
     return x if factor == 1 else c.op("Mul", x, c.like(factor, x), part=name)
 
 
@@ -245,7 +245,7 @@ def batch_norm(c: Call) -> Any:
     channels_first(c, 8)
     if c.flag(5, "is_training"):
         raise c.unsupported("it computes mean and variance of the batch", "export after net.set_train(False)")
-    epsilon = c.float(6, "epsilon", 1e-5)
+    epsilon = c.number(6, "epsilon", 1e-5)
     y = c.op("BatchNormalization", *(c.x(place) for place in range(5)), epsilon=epsilon)
     return y, None, None, None, None
 
@@ -255,26 +255,26 @@ def layer_norm(c: Call) -> Any:
     """The normalised tensor; mean and variance are not converted."""
     x = c.x()
     axis, other = (
-        c.axis(c.int(place, name, 1), c.rank(x))
+        c.axis(c.integer(place, name, 1), c.rank(x))
         for place, name in ((3, "begin_norm_axis"), (4, "begin_params_axis"))
     )
     if axis != other:
         raise c.unsupported(f"it normalises from axis {axis} on and scales from axis {other} on")
-    y = c.op("LayerNormalization", x, c.x(1), c.x(2), axis=axis, epsilon=c.float(5, "epsilon", 1e-7))
+    y = c.op("LayerNormalization", x, c.x(1), c.x(2), axis=axis, epsilon=c.number(5, "epsilon", 1e-7))
     return y, None, None
 
 
 @primitive("GroupNorm")
 def group_norm(c: Call) -> Any:
     """Inputs: x, the number of groups, weight, bias, epsilon. Mean and deviation are not converted."""
-    x, groups = c.x(), c.int(1, "num_groups")
+    x, groups = c.x(), c.integer(1, "num_groups")
     rank, (channels,) = c.rank(x), c.sizes(x, (1,))
     if groups < 1 or channels % groups:
         raise c.b.invalid(f"{channels} channels do not fall into {groups} groups")
     c.b.check_made(groups)
     apart = c.op("Reshape", x, c.b.ints(0, groups, -1), part="groups")
     unit = [c.like(np.full(groups, number), x) for number in (1, 0)]
-    normal = c.op("InstanceNormalization", apart, *unit, part="normal", epsilon=c.float(4, "eps", 1e-5))
+    normal = c.op("InstanceNormalization", apart, *unit, part="normal", epsilon=c.number(4, "eps", 1e-5))
     y = c.op("Reshape", normal, c.shape(x), part="whole")
     if c.given(2) is not None:
         y = c.op("Mul", y, along_channels(c, c.x(2), rank), part="scaled")
@@ -286,18 +286,18 @@ def group_norm(c: Call) -> Any:
 @primitive("L2Normalize")
 def l2_normalize(c: Call) -> Any:
     """x / sqrt(max(sum of x², epsilon))"""
-    x, axes = c.x(), c.ints(ATTRIBUTE, "axis", 0)
+    x, axes = c.x(), c.integers(ATTRIBUTE, "axis", 0)
     total = c.op("ReduceSumSquare", x, part="sum", axes=list(axes), keepdims=1)
-    least = c.op("Max", total, c.like(c.float(ATTRIBUTE, "epsilon", 1e-4), x), part="at_least")
+    least = c.op("Max", total, c.like(c.number(ATTRIBUTE, "epsilon", 1e-4), x), part="at_least")
     return c.op("Div", x, c.op("Sqrt", least, part="norm"))
 
 
 @primitive("LRN")
 def lrn(c: Call) -> Any:
     """ONNX divides alpha by the size, MindSpore does not."""
-    size = 2 * c.int(ATTRIBUTE, "depth_radius", 5) + 1
+    size = 2 * c.integer(ATTRIBUTE, "depth_radius", 5) + 1
     alpha, beta, bias = (
-        c.float(ATTRIBUTE, name, default) for name, default in (("alpha", 1.0), ("beta", 0.5), ("bias", 1.0))
+        c.number(ATTRIBUTE, name, default) for name, default in (("alpha", 1.0), ("beta", 0.5), ("bias", 1.0))
     )
     return c.op("LRN", c.x(), size=size, alpha=alpha * size, beta=beta, bias=bias)
 
@@ -321,7 +321,7 @@ primitive("HSigmoid")(unary("HardSigmoid", alpha=1 / 6, beta=0.5))
 
 @primitive("Round")
 def round_(c: Call) -> Any:
-    if c.int(1, "decimals", 0):
+    if c.integer(1, "decimals", 0):
         raise c.unsupported("it rounds to decimals")
     return c.op("Round", c.x())
 
@@ -382,12 +382,12 @@ def clamp(c: Call) -> Any:
 
 @primitive("Elu")
 def elu(c: Call) -> Any:
-    return c.op("Elu", c.x(), alpha=c.float(1, "alpha", 1.0))
+    return c.op("Elu", c.x(), alpha=c.number(1, "alpha", 1.0))
 
 
 @primitive("LeakyReLUExt")
 def leaky_relu(c: Call) -> Any:
-    return c.op("LeakyRelu", c.x(), alpha=c.float(1, "negative_slope", 0.01))
+    return c.op("LeakyRelu", c.x(), alpha=c.number(1, "negative_slope", 0.01))
 
 
 @primitive("PReLU")
@@ -398,7 +398,7 @@ def prelu(c: Call) -> Any:
 
 @primitive("Softmax", "LogSoftmax")
 def softmax(c: Call) -> Any:
-    axes = c.ints(1, "axis", -1)
+    axes = c.integers(1, "axis", -1)
     if len(axes) != 1:
         raise c.unsupported(f"it is over {len(axes)} axes")
     return c.op(c.node.op, c.x(), axis=axes[0])
@@ -492,14 +492,14 @@ def masked_fill(c: Call) -> Any:
 def lstm(c: Call) -> Any:
     """One layer over x [steps, N, inner], with h and c, and all weights in one vector: W, R and a bias, of i, f, g, o."""
     if (
-        c.int(ATTRIBUTE, "num_layers", 1) != 1
+        c.integer(ATTRIBUTE, "num_layers", 1) != 1
         or c.flag(ATTRIBUTE, "bidirectional")
-        or c.int(ATTRIBUTE, "proj_size", 0)
+        or c.integer(ATTRIBUTE, "proj_size", 0)
     ):
         raise c.unsupported(
             "it has several layers, two directions or a projection", "use one nn.LSTM for each"
         )
-    inner, hidden = c.int(ATTRIBUTE, "input_size"), c.int(ATTRIBUTE, "hidden_size")
+    inner, hidden = c.integer(ATTRIBUTE, "input_size"), c.integer(ATTRIBUTE, "hidden_size")
     rows = 4 * hidden
     c.b.check_made(rows)
     sizes = [rows * inner, rows * hidden, *([rows] if c.flag(ATTRIBUTE, "has_bias", True) else [])]
@@ -512,7 +512,7 @@ def lstm(c: Call) -> Any:
         single = c.op("Reshape", bias[0], c.b.ints(1, rows), part="bias")
         bias = [c.op("Concat", single, c.like(np.zeros((1, rows)), single), part="biases", axis=1)]
     y, last, cell = c.ops(
-        "LSTM", c.x(0), w, r, *(bias or [None]), None, c.x(1), c.x(2), hidden_size=hidden, outputs=3
+        "LSTM", c.x(0), w, r, bias[0] if bias else None, None, c.x(1), c.x(2), hidden_size=hidden, outputs=3
     )
     return c.op("Squeeze", y, c.b.ints(1), part="steps"), last, cell, None, None
 

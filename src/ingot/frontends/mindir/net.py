@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +258,7 @@ class Net:
         if not isinstance(condition, ir.Value):
             return self.follow(choice.closures[0 if condition else 1], arguments)
         traced = [
-            self.inside(name, lambda closure=closure: self.follow(closure, arguments))
+            self.inside(name, partial(self.follow, closure, arguments))
             for name, closure in zip(("then", "else"), choice.closures, strict=True)
         ]
         results = [result for _, result in traced]
