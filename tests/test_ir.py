@@ -590,6 +590,8 @@ def _takes_two(name: str) -> bool:
 def _means_something(name: str, dtype: str) -> bool:
     if OPS[name].boolean:
         return True
+    if OPS[name].types:
+        return False
     if dtype == "bool":
         return name in {"min", "max", "minimum", "maximum"}
     if name in _INTEGERS:

@@ -15,7 +15,6 @@ TOOL = Path(__file__).parents[1] / "tools" / "onnx_suite.py"
 CHUNK = 40
 
 GAPS = {
-    r".*/test_(ai_onnx_ml_label_encoder_(string|tensor_(mapping|value_only)).*|equal_string.*|regex_.*|string_.*|strnorm.*)": "strings",
     r"node/test_image_decoder_.*": "decoders of picture files",
     r"node/test_center_crop_pad_.*_expanded": "a bound on what a Pad makes inside",
     r"node/test_affine_grid_3d_align_corners_expanded": "an If whose branches give different ranks",
@@ -60,8 +59,8 @@ def test_cases(start: int) -> None:
 
 
 def test_the_mark() -> None:
-    """At least 1,790 of the node suite's cases pass, and all of the stored ones but those on strings."""
+    """At least 1,790 of the node suite's cases pass, and all of the stored ones."""
     failing = [name for name, *_ in suite.cases() if known(name)]
     node = [name for name, *_ in suite.cases() if name.startswith("node/")]
     assert len(node) - sum(name in node for name in failing) >= 1790
-    assert all("strnorm" in name for name in failing if name not in node)
+    assert all(name in node for name in failing)

@@ -75,7 +75,9 @@ def _interpret(
     def buffer(tensor: Tensor) -> Array:
         if tensor not in buffers:
             made = _unwritten(evaluate(layouts[tensor].size(tensor.shape), symbols), DTYPES[tensor.dtype])
-            if tensor.kind == "input":
+            if tensor.kind == "input" and tensor.dtype == "str":
+                made[:] = [w.encode() if isinstance(w, str) else w for w in feed[tensor.name].reshape(-1)]
+            elif tensor.kind == "input":
                 made[:] = feed[tensor.name].reshape(-1)
             elif tensor.data is not None:
                 spare = _unwritten(SPARE // made.itemsize, made.dtype)
@@ -132,8 +134,17 @@ def _interpret(
                 require()
 
     run(steps, 0)
-    return [buffer(t).reshape([evaluate(d, symbols) for d in t.shape]) for t in program.outputs]
+    return [_read(buffer(t)).reshape([evaluate(d, symbols) for d in t.shape]) for t in program.outputs]
+
+
+def _read(elements: Array) -> Array:
+    """Elements as a session gives them: strings as `str`."""
+    if elements.dtype.kind != "O":
+        return elements
+    return np.array([word.decode() for word in elements] or [], object)
 
 
 def _unwritten(size: int, dtype: np.dtype[Any]) -> Array:
+    if dtype.kind == "O":
+        return np.full(size, None)
     return np.full(size, np.nan if dtype.kind in "fV" else 1 if dtype.kind == "b" else 0x55, dtype)

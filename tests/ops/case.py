@@ -18,6 +18,8 @@ import ingot
 from ingot.oracle import interpret_model
 from ingot.testing import CLOSE, Array, Feed, Level, assert_close, reference
 
+STRINGS = ("", "a", "ab", "zebra", "straße", "日本語", "A longer one")
+"""What inputs of strings are made up from."""
 GROUP = 24
 """Cases that are compiled into one library."""
 
@@ -64,11 +66,16 @@ def _answers(case: Case) -> list[list[Array]]:
     if case.expected is not None:
         return list(case.expected)
     if case.oracle == "onnxruntime":
-        return [reference(case.model, feed) for feed in case.feeds]
+        return [list(map(_plain, reference(case.model, feed))) for feed in case.feeds]
     assert case.oracle == "reference"
     evaluator = ReferenceEvaluator(case.model)
     with np.errstate(all="ignore"):
-        return [[np.asarray(y) for y in evaluator.run(None, dict(feed))] for feed in case.feeds]
+        return [[_plain(np.asarray(y)) for y in evaluator.run(None, dict(feed))] for feed in case.feeds]
+
+
+def _plain(array: Array) -> Array:
+    """Strings as a session gives them."""
+    return array.astype(object) if array.dtype.kind == "U" else array
 
 
 def case(
@@ -124,6 +131,8 @@ def _array(
         return (rng.standard_normal(shape) * 2).astype(dtype)
     if dtype.kind == "b":
         return np.asarray(rng.random(shape) < 0.5)
+    if dtype.kind == "O":
+        return rng.choice(np.array(STRINGS, object), shape)
     return rng.integers(0 if dtype.name.startswith("u") else -9, 10, shape).astype(dtype)
 
 

@@ -85,6 +85,7 @@ MEMBERS = {
     "leaf_weights": np.array([1, 10, 1000, 100], np.float32),
 }  # fmt: skip
 LABELED = "int64[] y, float[] z"
+NAMED = "string[] y, float[] z"
 SVM = {
     "coefficients": floats(weights("svm", 5)),
     "support_vectors": floats(weights("vectors", 5, 4)),
@@ -108,14 +109,6 @@ CASES = [
           feed={"x": np.array([[1, -1, 3], [-1, 0, 2]])}),
     model("FeatureVectorizer", "floats", "float[3,2] a, float[3,4] b", {"inputdimensions": [2, 4]}, level=EXACT),
     model("FeatureVectorizer", "ints", "int64[n,2] a, int64[n,1] b", {"inputdimensions": [2, 1]}, level=EXACT, sizes=BATCHES),
-    model("OneHotEncoder", "int", "int64[2,3] x", {"cats_int64s": [0, 2, 5], "zeros": 1}, level=EXACT, feed={"x": np.array([[0, 2, 5], [1, 5, 0]])}),
-    model("OneHotEncoder", "float", "float[3] x", {"cats_int64s": [0, 2, 5], "zeros": 1}, level=EXACT, feed={"x": np.array([0, 2, 7], np.float32)}),
-    model("LabelEncoder", "int_to_float", "int64[2,3] x", {"keys_int64s": [1, 3, 1], "values_floats": [0.5, 1.5, 2.5], "default_float": 9.0},
-          version=2, level=EXACT, feed={"x": np.array([[0, 1, 3], [3, 2, 1]])}, expected=([np.array([[9, 2.5, 1.5], [1.5, 9, 2.5]], np.float32)],)),
-    model("LabelEncoder", "float_to_int", "float[5] x", {"keys_floats": [1.5, 3.0], "values_int64s": [4, 5]}, "int64[] y", version=2, level=EXACT,
-          feed={"x": np.array([1.5, 2, 3, np.nan, np.inf], np.float32)}),
-    model("LabelEncoder", "tensors", "double[4] x", {"keys_tensor": np.array([1.5, 3.0]), "values_tensor": np.array([7, 8]),
-          "default_tensor": np.array([6])}, "int64[] y", version=4, level=EXACT, feed={"x": np.array([3, 1.5, 2, 3])}),
     model("LinearRegressor", "one", "float[n,4] x", {"coefficients": floats(weights("c", 4)), "intercepts": [0.5]}, sizes=BATCHES, reduction=4, scale=4.0),
     model("LinearRegressor", "three", "float[5,4] x", {"coefficients": floats(weights("c3", 3, 4)), "targets": 3}, reduction=4, scale=4.0),
     model("LinearRegressor", "vector", "float[1,4] x", {"coefficients": floats(weights("cv", 2, 4)), "targets": 2, "post_transform": "LOGISTIC"}, reduction=16,
@@ -125,6 +118,10 @@ CASES = [
       for t in ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO")),
     model("LinearClassifier", "two", "float[7,4] x", {"coefficients": floats(weights("l2", 2, 4)), "intercepts": [0.5, -0.5],
           "classlabels_ints": [0, 1], "post_transform": "LOGISTIC"}, LABELED, reduction=64, scale=1.0),
+    model("LinearClassifier", "three_names", "float[7,4] x", {"coefficients": floats(weights("lc", 3, 4)), "intercepts": [0.5, 0.25, -0.5],
+          "classlabels_strings": ["no", "", "yes"]}, NAMED, reduction=64, scale=1.0),
+    model("LinearClassifier", "two_names", "float[n,4] x", {"coefficients": floats(weights("l1", 1, 4)), "intercepts": [0.25],
+          "classlabels_strings": ["no", "ja"]}, "string[n] y, float[n,2] z", sizes=BATCHES, reduction=16, scale=4.0),
     model("LinearClassifier", "single", "float[7,4] x", {"coefficients": floats(weights("l1", 1, 4)), "intercepts": [0.25],
           "classlabels_ints": [0, 1]}, LABELED, reduction=16, scale=4.0),
     *(model("SVMRegressor", kind.lower(), "float[7,4] x", {**SVM, "kernel_type": kind, "kernel_params": [0.25, 0.5, 2.0]}, reduction=64, scale=8.0)
@@ -152,6 +149,11 @@ CASES = [
     model("TreeEnsembleClassifier", "positive", "float[7,4] x", {**POSITIVE, "classlabels_int64s": [0, 1]}, LABELED, reduction=64, scale=2.0),
     *(model("TreeEnsembleClassifier", f"signed_{t.lower()}", "float[7,4] x", {**SIGNED, "classlabels_int64s": [0, 1], "post_transform": t}, LABELED,
             reduction=64, scale=2.0) for t in ("NONE", "LOGISTIC")),
+    model("TreeEnsembleClassifier", "three_names", "float[7,4] x", {**forest("class", 5, 3, 3, LEQ, votes=2), "classlabels_strings": ["a", "ü", ""]},
+          NAMED, reduction=64, scale=2.0),
+    model("TreeEnsembleClassifier", "two_names", "float[7,4] x", {**POSITIVE, "classlabels_strings": ["no", "yes"]}, NAMED, reduction=64, scale=2.0),
+    model("ArrayFeatureExtractor", "strings", "string[2,3] x, int64[1,2] i", {}, "string[] y", level=EXACT, feed={"i": np.array([[2, 0]])},
+          version=1),
     model("TreeEnsemble", "sets", "float[6,1] x", {**MEMBERS, "membership_values": np.array([1.2, 3.7, 8, 9, np.nan, 12, 7, np.nan], np.float32)},
           version=5, oracle="reference", feed={"x": np.array([[1.2], [3.4], [-0.12], [np.nan], [12], [7]], np.float32)}),
     model("TreeEnsemble", "double", "double[5,2] x",

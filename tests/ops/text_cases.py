@@ -21,6 +21,9 @@ def tf_idf(
 
 
 CASES = [
+    case("tfidf_strings", "string[n,6] x", 'y = TfIdfVectorizer<mode="TF", min_gram_length=1, max_gram_length=2, max_skip_count=1, ngram_counts=[0,3], '
+         'ngram_indexes=[4,0,2,1,3], pool_strings=["c","h","f","c","c","f","g"]>(x)', "float[n,5] y", sizes=({"n": 2},), level=EXACT, oracle="onnxruntime",
+         feed={"x": np.array([list("aaccc?"), list("hfgefh")], object)}),
     tf_idf("bigrams", "2,6", TOKENS, f'mode="TF", min_gram_length=2, max_gram_length=2, max_skip_count=0, {POOL}'),
     tf_idf("skips", "2,6", TOKENS, f'mode="TF", min_gram_length=2, max_gram_length=2, max_skip_count=5, {POOL}'),
     tf_idf("uni_and_bigrams", "n,6", TOKENS, f'mode="TF", min_gram_length=1, max_gram_length=2, max_skip_count=5, {POOL}', "int32"),

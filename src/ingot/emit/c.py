@@ -29,6 +29,7 @@ from ingot.ir.nodes import (
     Splat,
     Stmt,
     Store,
+    Text,
     Value,
 )  # fmt: skip
 from ingot.isa import closure
@@ -145,6 +146,9 @@ class Printer:
                     "select", v.dtype, v.lanes, *(self.value(x) for x in (v.cond, v.then, v.otherwise))
                 )
             return f"({self.value(v.cond)} ? {self.value(v.then)} : {self.value(v.otherwise)})"
+        if isinstance(v, Text):
+            assert isinstance(v.at, Load)
+            return f"ingot_text({self.address(v.at.buffer, v.at.index)}, {self.value(v.length)})"
         if isinstance(v, Pack):
             return f"({type_name(v.dtype, v.lanes)}){{{', '.join(self.value(i) for i in v.items)}}}"
         if isinstance(v, Iota):
@@ -189,7 +193,7 @@ class Printer:
             return f"({arguments[0]} {_INFIX[v.name]} {arguments[1]})"
         if v.name == "div" and floating:
             return f"({arguments[0]} / {arguments[1]})"
-        if v.lanes == 1 and v.name in _COMPARE:
+        if v.lanes == 1 and v.name in _COMPARE and dtype != "str":
             return f"({arguments[0]} {_COMPARE[v.name]} {arguments[1]})"
         return self.call(v.name, dtype, v.lanes, *arguments)
 
@@ -226,6 +230,14 @@ class Printer:
         return f"ingot_{factor.kind}({left}, {right})"
 
 
+def c_string(text: str | bytes) -> str:
+    """A C string literal."""
+    out = []
+    for byte in text.encode() if isinstance(text, str) else text:
+        out.append(chr(byte) if 32 <= byte < 127 and byte not in (34, 92, 63) else f"\\{byte:03o}")
+    return f'"{"".join(out)}"'
+
+
 def symbol_name(name: str) -> str:
     """The C variable of a symbol, which no other name of generated code equals."""
     return f"n_{name}"
@@ -233,6 +245,8 @@ def symbol_name(name: str) -> str:
 
 def literal(c: Const) -> str:
     """A constant as C writes it."""
+    if isinstance(c.value, bytes):
+        return f"ingot_text({c_string(c.value)}, {len(c.value)})"
     if c.dtype in ("f32", "f64", "f16"):
         value = float(c.value)
         end = "" if c.dtype == "f64" else "f"
@@ -260,6 +274,19 @@ static inline int64_t ingot_floor_mod(int64_t a, int64_t b) { return a - ingot_f
 """
 """Integer functions that generated code may call; a division by 0 gives 0, as an empty tensor asks for no element."""
 
+STRINGS = """\
+typedef struct ingot_string { const char *data; uint64_t bytes; } ingot_string;
+static inline ingot_string ingot_text(const void *data, int64_t bytes) {
+  return (ingot_string){(const char *)data, (uint64_t)bytes};
+}
+static inline int ingot_compare(ingot_string a, ingot_string b) {
+  const uint64_t both = a.bytes < b.bytes ? a.bytes : b.bytes;
+  for (uint64_t i = 0; i < both; i++)
+    if (a.data[i] != b.data[i]) return (unsigned char)a.data[i] < (unsigned char)b.data[i] ? -1 : 1;
+  return (a.bytes > b.bytes) - (a.bytes < b.bytes);
+}
+"""
+
 _PRELUDE = """#include <stdint.h>
 #ifdef __clang__
 #define INGOT_PRAGMA(text) _Pragma(#text)
@@ -286,7 +313,7 @@ def source(
     lines = [comment()]
     if "_mm" in text or "__m" in text:
         lines.append("#include <immintrin.h>")
-    lines.append(_PRELUDE + INTEGERS)
+    lines.append(_PRELUDE + INTEGERS + (STRINGS if "ingot_text" in text or "ingot_string" in text else ""))
     for base, lanes in sorted(declared):
         size = SIZES[base] * lanes
         c = C_TYPES[base]

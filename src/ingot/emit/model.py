@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ingot.emit.c import INTEGERS, Printer, source, symbol_name
+from ingot.emit.c import INTEGERS, Printer, c_string, source, symbol_name
 from ingot.emit.header import comment
 from ingot.ir.index import Ix, Var, ix, nonnegative, show, var
-from ingot.ir.nodes import DTYPES, Kernel, data_of
+from ingot.ir.nodes import Kernel, data_of, size_of
 from ingot.ir.program import Guard, Loop, Measure, Operation, Program, Tensor, tests
 from ingot.ir.work import picoseconds
 from ingot.isa.instruction import C_TYPES
@@ -23,7 +23,7 @@ ALIGN = 64
 HEADER = 4096
 MAGIC = b"INGOTW01"
 ONNX_TYPES = {
-    "f32": 1, "u8": 2, "i8": 3, "u16": 4, "i16": 5, "i32": 6, "i64": 7, "bool": 9, "f16": 10, "f64": 11, "u32": 12, "u64": 13,
+    "f32": 1, "u8": 2, "i8": 3, "u16": 4, "i16": 5, "i32": 6, "i64": 7, "str": 8, "bool": 9, "f16": 10, "f64": 11, "u32": 12, "u64": 13,
     "bf16": 16, "f8e4m3fn": 17, "f8e4m3fnuz": 18, "f8e5m2": 19, "f8e5m2fnuz": 20, "u4": 21, "i4": 22, "f4e2m1": 23, "f8e8m0": 24, "u2": 25,
     "i2": 26,
 }  # fmt: skip
@@ -317,7 +317,7 @@ def _pointer(
     tensor: Tensor, weights: Weights, plan: Plan, program: Program, printer: Printer, start: int = 0
 ) -> str:
     """The address of an element of a tensor's storage."""
-    offset = start * DTYPES[tensor.dtype].itemsize
+    offset = start * size_of(tensor.dtype)
     if tensor.kind in ("input", "output"):
         tensors = program.inputs if tensor.kind == "input" else program.outputs
         pointer = f"f->{tensor.kind}s[{tensors.index(tensor)}]"
@@ -486,11 +486,3 @@ def _dim(d: Ix, index: dict[str, int]) -> str:
     if len(d.terms) == 1 and d.terms[0][1] == 1 and len(monomial) == 1 and isinstance(monomial[0], Var):
         return str(-1 - index[monomial[0].name])
     return "INGOT_DIM_COMPUTED"
-
-
-def c_string(text: str) -> str:
-    """A C string literal."""
-    out = []
-    for byte in text.encode():
-        out.append(chr(byte) if 32 <= byte < 127 and byte not in (34, 92, 63) else f"\\{byte:03o}")
-    return f'"{"".join(out)}"'

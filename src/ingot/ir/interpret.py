@@ -34,6 +34,7 @@ from ingot.ir.nodes import (
     Splat,
     Stmt,
     Store,
+    Text,
     Value,
 )  # fmt: skip
 from ingot.ir.ops import OPS
@@ -107,8 +108,22 @@ class _Run:
         assert s.buffer in self.written, f"{s.buffer} is read-only"
         lanes = s.value.lanes
         at = self.places(s.buffer, s.index, lanes, s.stride, s.count)
+        if s.value.dtype == "str":
+            self.buffers[s.buffer][at[0]] = self.value(s.value)
+            return
         value = np.broadcast_to(np.asarray(self.value(s.value)), (lanes,))
         self.buffers[s.buffer][at] = value[: at.size]
+
+    def text(self, v: Text) -> bytes:
+        assert isinstance(v.at, Load)
+        start, length, size = (
+            self.index(v.at.index),
+            int(self.value(v.length)),
+            self.buffers[v.at.buffer].size,
+        )
+        if not 0 <= start <= start + length <= size:
+            raise IndexError(f"{v.at.buffer}[{start}..{start + length}] of {size}")
+        return bytes(self.buffers[v.at.buffer][start : start + length])
 
     def value(self, v: Value) -> Any:
         """A NumPy scalar, or an array of the value's lanes."""
@@ -116,7 +131,7 @@ class _Run:
         if isinstance(v, Local):
             return self.locals[v.name]
         if isinstance(v, Const):
-            return dtype.type(v.value)
+            return v.value if v.dtype == "str" else dtype.type(v.value)
         if isinstance(v, Index):
             return np.int64(self.index(v.index))
         if isinstance(v, Load):
@@ -129,7 +144,10 @@ class _Run:
         if isinstance(v, Splat):
             return np.resize(np.asarray(self.value(v.value), dtype), v.lanes)
         if isinstance(v, Op):
-            return np.asarray(OPS[v.name].compute(*(self.value(a) for a in v.args))).astype(dtype)[()]
+            made = OPS[v.name].compute(*(self.value(a) for a in v.args))
+            return made if v.dtype == "str" else np.asarray(made).astype(dtype)[()]
+        if isinstance(v, Text):
+            return self.text(v)
         if isinstance(v, Cast):
             value = np.asarray(self.value(v.value))
             return (value.view(dtype) if v.bits else value.astype(dtype))[()]

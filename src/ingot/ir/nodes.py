@@ -1,12 +1,13 @@
 """The grammar of kernel IR, on one screen.
 
-    value     = Const | Index | Read | Acc | Op | Cast | Select            (scalar; may be written by `lower`)
+    value     = Const | Index | Read | Acc | Op | Cast | Select | Text     (scalar; may be written by `lower`)
               | Load | Local | Splat | Pack | Iota | Fold | Pick | Shuffle (of a kernel; may have lanes)
     statement = Let | Assign | For | If | Define | Write               (Write: of `lower`, a kernel has a Store for it)
               | Store
     kernel    = Kernel(name, buffers, tasks, body)
 
-Types are a dtype name ("f32", "i64", "bool" …) and a number of lanes. The types of `STORED` are only stored and converted, bf16 also multiplied. Integers that
+Types are a dtype name ("f32", "i64", "bool" …) and a number of lanes. The types of `STORED` are only stored and converted, bf16 also multiplied. A "str" is a
+place in memory and a number of bytes, UTF-8 without an end mark, always a scalar; a tensor of it holds these, not the bytes. Integers that
 place things (loop bounds, offsets) are `Ix`; a value becomes one through an `Atom("data", …)`, an `Ix` becomes a value through `Index`.
 """
 
@@ -48,7 +49,9 @@ DTYPES: dict[str, np.dtype] = {
     "u4": np.dtype(ml_dtypes.uint4),
     "i2": np.dtype(ml_dtypes.int2),
     "u2": np.dtype(ml_dtypes.uint2),
+    "str": np.dtype(object),
 }
+"""The NumPy dtype of each; elements of "str" are `bytes`."""
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 STORED = {
     **dict.fromkeys(("bf16", "f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0", "f4e2m1"), "f32"),
@@ -62,11 +65,16 @@ def computed(dtype: str) -> str:
     return STORED.get(dtype, dtype)
 
 
+def size_of(dtype: str) -> int:
+    """Bytes of an element in a library's memory."""
+    return 16 if dtype == "str" else DTYPES[dtype].itemsize
+
+
 @dataclass(frozen=True)
 class Const:
     """A literal."""
 
-    value: float | int | bool
+    value: float | int | bool | bytes
     dtype: str
     lanes: int = 1
 
@@ -149,6 +157,17 @@ class Select:
     @property
     def lanes(self) -> int:
         return self.then.lanes
+
+
+@dataclass(frozen=True)
+class Text:
+    """The string of `length` bytes that begin at the element `at` reads, one of u8; they must stay as they are until the
+    run is over."""
+
+    at: Value
+    length: Value
+    dtype: str = "str"
+    lanes: int = 1
 
 
 @dataclass(frozen=True)
@@ -266,6 +285,7 @@ Value = (
     | Op
     | Cast
     | Select
+    | Text
     | Load
     | Local
     | Splat
@@ -424,6 +444,8 @@ def _rebuild(node: Value, visit: Callable[[Value], Value]) -> Value:
         return Select(visit(node.cond), visit(node.then), visit(node.otherwise), guards=node.guards)
     if isinstance(node, Shuffle):
         return Shuffle(visit(node.first), visit(node.second), node.picks)
+    if isinstance(node, Text):
+        return replace(node, at=visit(node.at), length=visit(node.length))
     if isinstance(node, Pack):
         return Pack(tuple(visit(i) for i in node.items))
     return node
@@ -482,6 +504,8 @@ def walk(value: Value) -> Iterator[Value]:
             stack += [node.first, node.second]
         elif isinstance(node, Select):
             stack += [node.cond, node.then, node.otherwise]
+        elif isinstance(node, Text):
+            stack += [node.at, node.length]
         elif isinstance(node, Pack):
             stack.extend(node.items)
         elif isinstance(node, Read):
@@ -489,6 +513,11 @@ def walk(value: Value) -> Iterator[Value]:
                 stack.extend(data_of(i))
         elif isinstance(node, Index | Load):
             stack.extend(data_of(node.index))
+
+
+def has_text(value: Value) -> bool:
+    """Whether some part of a value is a string."""
+    return any(node.dtype == "str" for node in walk(value))
 
 
 def data_of(index: Ix) -> list[Value]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import erf as _erf
@@ -14,11 +15,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Meaning:
-    """compute: on NumPy scalars or arrays. cost: rough cycles a vector. boolean: the result is a bool."""
+    """compute: on NumPy scalars or arrays; strings are `bytes`. cost: rough cycles a vector. boolean: the result is a bool.
+    types: dtypes of the arguments and of the result, where these are not all of one dtype."""
 
     compute: Callable[..., Any]
     cost: int = 1
     boolean: bool = False
+    types: tuple[str, ...] = ()
 
 
 def _floor_mod(a: Any, b: Any) -> Any:
@@ -51,6 +54,24 @@ def _minimum(a: Any, b: Any) -> Any:
 def _maximum(a: Any, b: Any) -> Any:
     """The greater of two, a where they are equal; NaN where one is."""
     return np.where((b > a) | (b != b), b, a)
+
+
+def _compare(short: str, name: str) -> Callable[[Any, Any], Any]:
+    """A comparison; that of strings is by their bytes, and so by their code points."""
+    numbers, strings = getattr(np, name), getattr(operator, short)
+    return lambda a, b: strings(a, b) if isinstance(a, bytes) else numbers(a, b)
+
+
+def _byte(text: bytes, at: Any) -> int:
+    if not 0 <= at < len(text):
+        raise IndexError(f"byte {at} of {len(text)}")
+    return text[int(at)]
+
+
+def _part(text: bytes, start: Any, length: Any) -> bytes:
+    if not 0 <= start <= start + length <= len(text):
+        raise IndexError(f"{length} bytes from {start} on of {len(text)}")
+    return text[int(start) : int(start + length)]
 
 
 def _sigmoid(x: Any) -> Any:
@@ -115,12 +136,12 @@ OPS: dict[str, Meaning] = {
     "atanh": Meaning(np.arctanh, 60),
     "isnan": Meaning(np.isnan, 1, True),
     "isinf": Meaning(np.isinf, 2, True),
-    "eq": Meaning(np.equal, 1, True),
-    "ne": Meaning(np.not_equal, 1, True),
-    "lt": Meaning(np.less, 1, True),
-    "le": Meaning(np.less_equal, 1, True),
-    "gt": Meaning(np.greater, 1, True),
-    "ge": Meaning(np.greater_equal, 1, True),
+    "eq": Meaning(_compare("eq", "equal"), 1, True),
+    "ne": Meaning(_compare("ne", "not_equal"), 1, True),
+    "lt": Meaning(_compare("lt", "less"), 1, True),
+    "le": Meaning(_compare("le", "less_equal"), 1, True),
+    "gt": Meaning(_compare("gt", "greater"), 1, True),
+    "ge": Meaning(_compare("ge", "greater_equal"), 1, True),
     "and": Meaning(np.logical_and, 1, True),
     "or": Meaning(np.logical_or, 1, True),
     "xor": Meaning(np.logical_xor, 1, True),
@@ -131,6 +152,9 @@ OPS: dict[str, Meaning] = {
     "bitnot": Meaning(np.bitwise_not),
     "shl": Meaning(np.left_shift),
     "shr": Meaning(np.right_shift),
+    "length": Meaning(len, types=("str", "i64")),
+    "byte": Meaning(_byte, types=("str", "i64", "u8")),
+    "part": Meaning(_part, types=("str", "i64", "i64", "str")),
 }
 
 

@@ -94,6 +94,10 @@ class Operation:
         """The expressions in it, by field name."""
         return {"finish": self.finish}
 
+    def expressions(self) -> list[Value]:
+        """All that it evaluates."""
+        return list(self.values().values())
+
     def tensors(self) -> Iterator[Tensor]:
         """Tensors read other than through `values`."""
         yield from ()
@@ -104,7 +108,7 @@ class Operation:
 
     def reads(self) -> list[Read]:
         """Every read in its expressions."""
-        return [n for v in self.values().values() for n in walk(v) if isinstance(n, Read)]
+        return [n for v in self.expressions() for n in walk(v) if isinstance(n, Read)]
 
     def inputs(self) -> list[Tensor]:
         """Every tensor it reads, once, guards included."""
@@ -310,12 +314,12 @@ class Routine(Operation):
     def values(self) -> dict[str, Value]:
         return {}
 
-    def reads(self) -> list[Read]:
+    def expressions(self) -> list[Value]:
         found: list[Value] = []
         for statement in statements(self.body):
             values, indices = operands(statement)
             found += [*values, *(v for i in indices for v in data_of(i))]
-        return [n for value in found for n in walk(value) if isinstance(n, Read)]
+        return found
 
     def inputs(self) -> list[Tensor]:
         return [t for t in super().inputs() if t not in self.results or t in self.updates]

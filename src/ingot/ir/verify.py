@@ -27,6 +27,7 @@ from ingot.ir.nodes import (
     Splat,
     Stmt,
     Store,
+    Text,
     Value,
     Write,
     computed,
@@ -131,7 +132,7 @@ def _check_value(value: Value, operation: Operation) -> None:
             raise _broken(f"reads {node.tensor} with {len(node.index)} indices", operation.nodes)
         if isinstance(node, Acc) and type(operation) in (Map, Fill):
             raise _broken("an elementwise operation has no accumulator", operation.nodes)
-        if isinstance(node, Op) and len({a.dtype for a in node.args}) > 1:
+        if isinstance(node, Op) and not OPS[node.name].types and len({a.dtype for a in node.args}) > 1:
             raise _broken(f"{node.name} of {', '.join(a.dtype for a in node.args)}", operation.nodes)
         if isinstance(node, Select) and node.then.dtype != node.otherwise.dtype:
             raise _broken(f"chooses between {node.then.dtype} and {node.otherwise.dtype}", operation.nodes)
@@ -218,6 +219,14 @@ class _Kernel:
                 [(a.dtype, a.lanes) for a in v.args] == pairs, "a dot of something else than pairs of bf16"
             )
             self.need(v.dtype == "f32", f"dot does not give {v.dtype}")
+        elif isinstance(v, Op) and OPS[v.name].types:
+            given = (*((a.dtype, a.lanes) for a in v.args), (v.dtype, 1))
+            self.need(given == tuple((t, 1) for t in OPS[v.name].types), f"{v.name} of {given}")
+        elif isinstance(v, Text):
+            self.need(
+                isinstance(v.at, Load) and (v.at.dtype, v.at.lanes) == ("u8", 1), "a string of no bytes"
+            )
+            self.need((v.length.dtype, v.length.lanes) == ("i64", 1), "a string of no length")
         elif isinstance(v, Op):
             types = {(a.dtype, a.lanes) for a in v.args}
             self.need(len(types) == 1, f"{v.name} of {', '.join(f'{d}x{n}' for d, n in sorted(types))}")

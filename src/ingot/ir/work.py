@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ingot.ir.index import Ix, Var, evaluate, ix, product
-from ingot.ir.nodes import DTYPES, Const, Op, Read, Select, Value, walk
+from ingot.ir.nodes import Const, Op, Read, Select, Value, size_of, walk
 from ingot.ir.program import (
     Attention,
     Dense,
@@ -132,7 +132,7 @@ def _bytes(operation: Operation, symbols: Mapping[str, int]) -> int | None:
         if size is None or domain is None:
             return None
         whole = isinstance(operation, Dense | WinogradInput | WinogradOutput | Recurrent | Routine)
-        total += size if whole else min(size, domain * DTYPES[tensor.dtype].itemsize)
+        total += size if whole else min(size, domain * size_of(tensor.dtype))
     for tensor in operation.writes():
         size = _bytes_of(tensor, symbols)
         if size is None:
@@ -147,7 +147,7 @@ def _bytes(operation: Operation, symbols: Mapping[str, int]) -> int | None:
 
 def _bytes_of(tensor: Tensor, symbols: Mapping[str, int]) -> int | None:
     size = _value(product(tensor.shape), symbols)
-    return None if size is None else size * DTYPES[tensor.dtype].itemsize
+    return None if size is None else size * size_of(tensor.dtype)
 
 
 def _extents(variables: Iterable[Var]) -> Ix:

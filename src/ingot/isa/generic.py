@@ -174,10 +174,17 @@ _BYTES = {
     **{f"from{name}": _decode(*numbers[:3]) for name, numbers in _FORMATS.items()},
 }
 """Conversions of scalars to and from the types of storage that are bytes."""
-_BITS_OF = {f"bits{dtype}": dtype for dtype in C_TYPES}
+_STRINGS = {
+    "length": ("return (int64_t)a.bytes;", "int64_t", ()),
+    "byte": ("return (uint8_t)a.data[i];", "uint8_t", ("int64_t i",)),
+    "part": ("return ingot_text(i ? a.data + i : a.data, n);", "ingot_string", ("int64_t i", "int64_t n")),
+    **{name: (f"return ingot_compare(a, b) {sign} 0;", "uint8_t", ("ingot_string b",)) for name, sign in _COMPARE.items()},
+}  # fmt: skip
+"""Body, result and further parameters of what is done with a string a."""
+_BITS_OF = {f"bits{dtype}": dtype for dtype in C_TYPES if dtype != "str"}
 """The operations that give another type the bits of a scalar, and that type."""
 OPERATIONS = {
-    *_FLOAT, *_INTEGER, *_COMPARE, *_LOGIC, *_MEMORY, *_BF16, *_BYTES, *_BITS_OF, "select", "splat", "iota", "exponent",
+    *_FLOAT, *_INTEGER, *_COMPARE, *_LOGIC, *_MEMORY, *_BF16, *_BYTES, *_BITS_OF, *_STRINGS, "select", "splat", "iota", "exponent",
     *(f"fold{name}" for name in (*_FOLDS, *_PICK)),
 }  # fmt: skip
 """Every operation that may appear in an instruction's name."""
@@ -186,6 +193,9 @@ OPERATIONS = {
 def derive(operation: str, kind: str) -> Instruction:
     """An instruction from its name. Raises KeyError for an operation that the type has not."""
     dtype, lanes = parse(kind)
+    if kind == "str":
+        body, result, others = _STRINGS[operation]
+        return Instruction(f"{operation}_str", result, ("ingot_string a", *others), body)
     if operation in _BF16:
         return _bf16(operation, kind, lanes)
     if operation in _BYTES:

@@ -21,6 +21,7 @@ C_TYPES = {
     "u8": "uint8_t",
     "bool": "uint8_t",
     **dict.fromkeys(BYTES, "uint8_t"),
+    "str": "ingot_string",
 }
 SIZES = {
     "f64": 8,

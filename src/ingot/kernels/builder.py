@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,7 +38,9 @@ from ingot.ir.nodes import (
     Splat,
     Stmt,
     Store,
+    Text,
     Value,
+    as_index,
     data_of,
     reindex,
     stored,
@@ -302,6 +305,16 @@ class Builder:
         return var(self.fresh("i"), extent)
 
 
+@cache
+def packed_strings(tensor: Tensor) -> tuple[Packed, Packed]:
+    """The bytes of all strings of a constant, and where each begins, the end of the last one behind it."""
+    assert tensor.data is not None
+    words = tensor.data.reshape(-1)
+    ends = np.cumsum([0, *map(len, words)], dtype=np.int64)
+    letters = np.frombuffer(b"".join(words) or bytes(1), np.uint8)
+    return Packed(f"{tensor.name} letters", letters), Packed(f"{tensor.name} ends", ends)
+
+
 @dataclass
 class _Lowering:
     builder: Builder
@@ -324,7 +337,7 @@ class _Lowering:
         if isinstance(node, Acc):
             assert self.acc is not None
             return self.acc
-        if isinstance(node, Local):
+        if isinstance(node, Local | Load):
             return node
         memo = self.own if self.has_acc(node) else self.memo
         found = memo.get(node)
@@ -357,12 +370,26 @@ class _Lowering:
             return replace(node, value=self.visit(node.value, inline))
         if isinstance(node, Select):
             return self.select(node, inline)
+        if isinstance(node, Text):
+            assert isinstance(node.at, Read)
+            at = self.read(node.at, inline)
+            assert isinstance(at, Load)
+            return Text(at, self.visit(node.length, inline))
         raise AssertionError(f"{type(node).__name__} is no logical value")
 
     def read(self, node: Read, inline: bool) -> Value:
         """The element as its tensor keeps it."""
+        if node.tensor.dtype == "str" and node.tensor.kind == "const":
+            return self.word(node, inline)
         name, offset = self.builder.place(node.tensor, node.index)
         return self.load(name, self.resolve(offset, inline), node.tensor.dtype)
+
+    def word(self, node: Read, inline: bool) -> Text:
+        """A string of a constant, by where its bytes begin and end among those of all."""
+        letters, ends = map(self.builder.buffer, packed_strings(node.tensor))
+        at = self.resolve(self.builder.flat(node.tensor, node.index)[1], inline)
+        start, end = (self.visit(Load(ends, at + i, "i64"), inline) for i in (0, 1))
+        return Text(Load(letters, as_index(start), "u8"), Op("sub", (end, start), "i64"))
 
     def even(self, args: Sequence[Value]) -> tuple[Value, ...]:
         lanes = max(a.lanes for a in args)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingot.ir.index import Ix, Var, ix, minimum, product, substitute
-from ingot.ir.nodes import Const, Define, Index, Op, Store, Value, stored, walk
+from ingot.ir.nodes import Const, Define, Index, Op, Store, Value, has_text, stored, walk
 from ingot.ir.ops import OPS
 from ingot.ir.program import Fill, Map
 from ingot.kernels.builder import Builder, Built, Lane
@@ -21,7 +21,7 @@ def value_cost(value: Value) -> float:
 def build_map(builder: Builder, operation: Map) -> Built:
     """One pass over the output: vectors along the innermost physical axis where all reads walk it evenly."""
     nest = nest_of(builder, operation.output, operation.axes, [operation.finish])
-    if not nest.lane and nest.loops:
+    if not nest.lane and nest.loops and not has_text(operation.finish):
         crossed = turned(builder, nest, operation.output, operation.axes, [operation.finish])
         if crossed is not None:
             return _build_turned(builder, operation, nest, *crossed)

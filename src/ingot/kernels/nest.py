@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ingot.ir.index import Ix, Var, ix, minimum, product, substitute
-from ingot.ir.nodes import Read, Value, reindex, walk
+from ingot.ir.nodes import Read, Value, has_text, reindex, walk
 from ingot.ir.program import Tensor
 from ingot.kernels.builder import Builder, Lane, pattern
 
@@ -33,16 +33,17 @@ def nest_of(builder: Builder, output: Tensor, axes: Sequence[Var], values: Seque
     """The nest for computing `output[axes]` from `values`.
 
     Neighbouring loops that every access walks evenly become one; so do the innermost ones where vectors across them
-    need each tensor in one vector's reach only.
+    need each tensor in one vector's reach only. There are no vectors of strings.
     """
     root, _ = output.root()
     layout = builder.layouts[root]
     loops: list[tuple[Var, Ix]] = []
     mapping: dict[Var, Ix] = {}
     lane: Lane | None = None
+    scalar = any(map(has_text, values))
     for axis in layout.order:
         extent = output.shape[axis]
-        if axis == layout.blocked:
+        if axis == layout.blocked and not scalar:
             outer = builder.fresh_var(extent.ceildiv(layout.block))
             inner = builder.fresh_var(layout.block)
             lane = Lane(inner, layout.block)
@@ -65,7 +66,7 @@ def nest_of(builder: Builder, output: Tensor, axes: Sequence[Var], values: Seque
             assert block is not None
             lane.count = minimum(channels - block[1], layout.block)
     _merge(builder, nest, output, axes, values)
-    if lane is None:
+    if lane is None and not scalar:
         _strip(builder, nest, output, axes, values)
         if nest.lane is None:
             _join(builder, nest, output, axes, values)

@@ -7,7 +7,7 @@ reduced axis, folded at the end; scalars.
 from __future__ import annotations
 
 from ingot.ir.index import Ix, Var, ix, minimum, product, substitute
-from ingot.ir.nodes import Const, Fold, Index, Local, Op, Read, Select, Value, reindex, walk
+from ingot.ir.nodes import Const, Fold, Index, Local, Op, Read, Select, Value, has_text, reindex, walk
 from ingot.ir.ops import neutral
 from ingot.ir.program import Reduce
 from ingot.kernels.builder import Builder, Built, Lane
@@ -277,6 +277,8 @@ def _vector_axis(builder: Builder, operation: Reduce, mapping: dict[Var, Ix]) ->
         "minimum",
         "mul",
     ) or operation.value.dtype not in ("f32", "i32", "f64"):
+        return None
+    if has_text(operation.value):
         return None
     lanes = builder.target.lanes
     for variable in reversed(operation.over):

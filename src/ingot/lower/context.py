@@ -46,7 +46,7 @@ from ingot.ir.program import (
     Tensor,
     identity,
 )
-from ingot.lower.operand import Anything, Node, Operand
+from ingot.lower.operand import Anything, Node, Operand, object_array
 from ingot.lower.origin import Element, origin
 from ingot.lower.ties import Ties
 from ingot.lower.values import all_of, cast, is_inside, ravel, unravel_from
@@ -120,6 +120,11 @@ class Context:
     def constant(self, data: np.ndarray, name: str | None = None) -> Operand:
         """An operand of known elements."""
         data = np.asarray(data)
+        if data.dtype.kind in "SU":
+            data = data.astype(object)
+        if data.dtype.kind == "O":
+            words = [w.encode() if isinstance(w, str) else bytes(w) for w in data.reshape(-1)]
+            data = object_array(words).reshape(data.shape)
         if data.dtype not in NAMES:
             raise IngotError(
                 "unsupported",
@@ -189,7 +194,7 @@ class Context:
     def read(self, operand: Operand, index: Sequence[IxLike]) -> Value:
         """An element of an operand; a literal where all elements are the same constant."""
         if operand.data is not None and operand.data.size == 1:
-            return Const(operand.data.reshape(-1)[0].item(), operand.dtype)
+            return Const(operand.data.item(), operand.dtype)
         if operand.known is not None and operand.data is None and operand.known.size == 1:
             return cast(Index(operand.known.reshape(-1)[0]), operand.dtype)
         return Read(self.place(operand), tuple(ix(i) for i in index))
@@ -232,7 +237,7 @@ class Context:
             return self.view(operand, dims, lambda *axes: [0] * operand.rank)
         return self.view(operand, dims, lambda *axes: unravel_from(axes, dims, operand.shape))
 
-    def pad(self, operand: Operand, pads: Sequence[tuple[IxLike, IxLike]], fill: float) -> Operand:
+    def pad(self, operand: Operand, pads: Sequence[tuple[IxLike, IxLike]], fill: float | bytes) -> Operand:
         """The operand inside a border of `fill`; the result shares storage with it where that can be."""
         before_after = tuple((ix(a), ix(b)) for a, b in pads)
         if all(a.is_const and b.is_const and a.value == b.value == 0 for a, b in before_after):

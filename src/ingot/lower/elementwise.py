@@ -195,7 +195,12 @@ def unary(ctx: Context, node: Node) -> Operand:
 
 
 def _div(a: Value, b: Value) -> Value:
-    if isinstance(b, Const) and b.dtype in FLOATS and b.value and math.frexp(b.value)[0] in (0.5, -0.5):
+    if (
+        isinstance(b, Const)
+        and isinstance(b.value, float)
+        and b.value
+        and math.frexp(b.value)[0] in (0.5, -0.5)
+    ):
         return op("mul", a, const(1 / b.value, a))
     return op("div", a, b)
 

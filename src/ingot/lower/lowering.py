@@ -20,7 +20,7 @@ from ingot.ir.nodes import NAMES, STORED
 from ingot.ir.program import Group, Map, Program, Tensor, identity
 from ingot.lower import shapes
 from ingot.lower.context import Context
-from ingot.lower.operand import Absent, Anything, Node, Operand, SequenceOperand
+from ingot.lower.operand import Absent, Anything, Node, Operand, SequenceOperand, elements_of
 from ingot.lower.registry import REGISTRY
 from ingot.lower.ties import Ties
 
@@ -34,6 +34,15 @@ FAMILIES = tuple(
 
 
 INTERFACE_RANK = 8
+OF_STRINGS = frozenset({
+    "ArrayFeatureExtractor", "CategoryMapper", "CenterCropPad", "Compress", "Concat", "ConcatFromSequence", "DepthToSpace", "Equal",
+    "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "If", "LabelEncoder", "Loop", "OneHot", "OneHotEncoder",
+    "Optional", "OptionalGetElement", "OptionalHasElement", "Pad", "RegexFullMatch", "Reshape", "ReverseSequence", "Scan", "Scatter",
+    "ScatterElements", "ScatterND", "SequenceAt", "SequenceConstruct", "SequenceErase", "SequenceInsert", "SequenceLength", "Shape",
+    "Size", "Slice", "SpaceToDepth", "Split", "SplitToSequence", "Squeeze", "StringConcat", "StringNormalizer", "StringSplit",
+    "TensorScatter", "TfIdfVectorizer", "Tile", "Transpose", "Trilu", "Unique", "Unsqueeze", "Where",
+})  # fmt: skip
+"""The operators that take tensors of strings."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +235,7 @@ class _Lowering:
 
     def initializer(self, name: str, tensor: Any) -> Operand:
         try:
-            return self.ctx.constant(tensor.numpy(), name)
+            return self.ctx.constant(elements_of(tensor), name)
         except IngotError:
             self.refuse(
                 Gap(name, "initializer", "", f"dtype {tensor.dtype.name}", "cast it to a supported dtype")
@@ -325,7 +334,11 @@ class _Lowering:
 
 
 def _check_types(node: Node) -> None:
-    """Raise IngotError where two inputs that share a type in the operator's schema have different ones."""
+    """Raise IngotError where two inputs that share a type in the operator's schema have different ones, or strings stand
+    where the operator takes none."""
+    given = [x.dtype for x in node.inputs if isinstance(x, Operand | SequenceOperand)]
+    if "str" in given and node.operator not in OF_STRINGS:
+        raise node.unsupported("strings", "encode them as numbers, as LabelEncoder does")
     found: dict[str, tuple[int, str]] = {}
     for i, (x, kind) in enumerate(zip(node.inputs, _formal_types(node), strict=False)):
         if not kind or not isinstance(x, Operand):

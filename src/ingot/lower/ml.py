@@ -1,4 +1,4 @@
-"""Classical models of the domain ai.onnx.ml, as far as they are numbers: linear models, support vectors, trees, encoders.
+"""Classical models of the domain ai.onnx.ml: linear models, support vectors, trees, and what prepares their inputs.
 
 Where the specification leaves scores of two classes open, they are those of ONNX Runtime.
 """
@@ -18,7 +18,7 @@ from ingot.ir.program import Reduce
 from ingot.lower.context import Context
 from ingot.lower.contraction import product_of
 from ingot.lower.elementwise import FLOATS, const, op
-from ingot.lower.operand import Node, Operand
+from ingot.lower.operand import Node, Operand, elements_of, object_array
 from ingot.lower.reduction import arg_of, reduce, row
 from ingot.lower.registry import lowers
 from ingot.lower.values import cast, wrap_index
@@ -34,25 +34,24 @@ _AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 
 
-def _array(node: Node, name: str, dtype: Any = np.float32) -> np.ndarray | None:
-    """An attribute that is a list of numbers, or, with "_as_tensor" behind its name, a tensor."""
-    if node.get(f"{name}_as_tensor") is not None:
-        return np.asarray(node.get(f"{name}_as_tensor").numpy())
-    found = node.get(name)
+def attribute_array(node: Node, name: str, dtype: Any = np.float32) -> np.ndarray | None:
+    """An attribute that is a list of numbers or strings, or, with "_as_tensor" behind its name, a tensor."""
+    tensor = node.get(f"{name}_as_tensor")
+    found = tensor if tensor is not None else node.get(name)
     if found is None:
         return None
-    return np.asarray(
-        found.numpy() if hasattr(found, "numpy") else found, None if hasattr(found, "numpy") else dtype
-    )
+    if hasattr(found, "numpy"):
+        return elements_of(found)
+    return object_array([w.encode() for w in found]) if dtype is object else np.asarray(found, dtype)
 
 
-def _labels(node: Node, *names: str) -> np.ndarray:
-    """The integers that stand for classes."""
+def labels_of(node: Node, *names: str) -> np.ndarray:
+    """What stands for classes: integers, or strings where the attribute's name says so."""
     for name in names:
-        found = _array(node, name, np.int64)
+        found = attribute_array(node, name, object if "strings" in name else np.int64)
         if found is not None and found.size:
             return found
-    raise node.unsupported("labels that are no integers", "use integer labels")
+    raise node.unsupported(f"no {' or '.join(names)}", "give such labels")
 
 
 def _floats(ctx: Context, x: Operand) -> Operand:
@@ -154,54 +153,6 @@ def feature_vectorizer(ctx: Context, node: Node) -> Operand:
     return ctx.concat([_single(ctx, _rows(ctx, x)) for x in node.operands()], 1)
 
 
-@lowers("OneHotEncoder", domain=DOMAIN)
-def one_hot_encoder(ctx: Context, node: Node) -> Operand:
-    x, table = node.input(0), _labels(node, "cats_int64s")
-    categories = ctx.constant(table)
-    if not node.get("zeros", 1):
-        raise node.unsupported("zeros=0", "use zeros=1: categories that are not known give zeros")
-
-    def value(axes: tuple[Var, ...]) -> Value:
-        return cast(op("eq", cast(ctx.read(x, axes[:-1]), "i64"), ctx.read(categories, axes[-1:])), "f32")
-
-    return ctx.map([*x.shape, len(table)], "f32", value)
-
-
-@lowers("LabelEncoder", domain=DOMAIN)
-def label_encoder(ctx: Context, node: Node) -> Operand:
-    """The value of the last key that equals an element, a NaN any NaN; else the default."""
-    x = node.input(0)
-    keys = _encoder_side(node, "keys")
-    values = _encoder_side(node, "values")
-    kind = {"f": ("default_float", -0.0), "i": ("default_int64", -1)}[values.dtype.kind]
-    default = node.get(*kind)
-    if node.get("default_tensor") is not None:
-        default = node.get("default_tensor").numpy().reshape(-1)[0].item()
-    table, results = ctx.constant(keys.astype(DTYPES[x.dtype])), ctx.constant(values)
-    out, over = ctx.axes(x.shape), var(ctx.unique("r"), len(keys))
-    v, key = ctx.read(x, out), ctx.read(table, [over])
-    same = op("eq", v, key)
-    if x.dtype in FLOATS:
-        same = Op("or", (same, Op("and", (op("isnan", v), op("isnan", key)), "bool")), "bool")
-    position = Select(same, Index(ix(over)), Const(-1, "i64"))
-    found = ctx.add(Reduce(ctx.tensor("i64", x.shape), out, Acc("i64"), "max", (over,), position))
-
-    def value(axes: tuple[Var, ...]) -> Value:
-        at = ctx.read(found, axes)
-        result = ctx.read(results, [wrap_index(op("max", at, const(0, at)), ix(len(keys)))])
-        return Select(op("lt", at, const(0, at)), Const(default, result.dtype), result)
-
-    return ctx.map(x.shape, results.dtype, value)
-
-
-def _encoder_side(node: Node, side: str) -> np.ndarray:
-    for name, dtype in (("int64s", np.int64), ("floats", np.float32), ("tensor", None)):
-        found = _array(node, f"{side}_{name}", dtype)
-        if found is not None and found.dtype.kind in "if":
-            return found
-    raise node.unsupported(f"{side} that are no numbers", "use numbers")
-
-
 def _transformed(ctx: Context, node: Node, scores: Operand, kind: str) -> Operand:
     """The attribute post_transform of scores [N, E]."""
     if kind not in _TRANSFORMS:
@@ -258,7 +209,7 @@ def _classified(
     if count > 1 or len(labels) != 2:
         best = arg_of(ctx, scores, 1, False, "argmax")
         chosen = ctx.map(
-            [n], "i64", lambda i: ctx.read(table, [wrap_index(ctx.read(best, i), ix(len(labels)))])
+            [n], table.dtype, lambda i: ctx.read(table, [wrap_index(ctx.read(best, i), ix(len(labels)))])
         )
         return [chosen, _transformed(ctx, node, scores, kind)]
 
@@ -274,12 +225,13 @@ def _classified(
 
 def _above(ctx: Context, scores: Operand, column: int, labels: np.ndarray, threshold: float) -> Operand:
     """The second label where a score is above a threshold, else the first."""
+    table = ctx.constant(labels)
 
     def label(axes: tuple[Var, ...]) -> Value:
         v = ctx.read(scores, [axes[0], column])
-        return Select(op("gt", v, const(threshold, v)), *(Const(int(i), "i64") for i in labels[::-1]))
+        return Select(op("gt", v, const(threshold, v)), ctx.read(table, [1]), ctx.read(table, [0]))
 
-    return ctx.map([scores.shape[0]], "i64", label)
+    return ctx.map([scores.shape[0]], table.dtype, label)
 
 
 def _affine(ctx: Context, x: Operand, weights: np.ndarray, bias: np.ndarray | None) -> Operand:
@@ -297,19 +249,19 @@ def _affine(ctx: Context, x: Operand, weights: np.ndarray, bias: np.ndarray | No
 def linear_regressor(ctx: Context, node: Node) -> Operand:
     x = _single(ctx, _rows(ctx, node.input(0)))
     weights = np.asarray(node.attributes["coefficients"], np.float32).reshape(node.get("targets", 1), -1)
-    scores = _affine(ctx, x, weights, _array(node, "intercepts"))
+    scores = _affine(ctx, x, weights, attribute_array(node, "intercepts"))
     return _transformed(ctx, node, scores, node.get("post_transform", "NONE"))
 
 
 @lowers("LinearClassifier", domain=DOMAIN)
 def linear_classifier(ctx: Context, node: Node) -> list[Operand]:
     x = _single(ctx, _rows(ctx, node.input(0)))
-    labels = _labels(node, "classlabels_ints")
+    labels = labels_of(node, "classlabels_ints", "classlabels_strings")
     width = x.shape[1]
     if not width.is_const:
         raise node.unsupported("a number of features known only at run time", "give the input a shape")
     weights = np.asarray(node.attributes["coefficients"], np.float32).reshape(-1, width.value)
-    scores = _affine(ctx, x, weights, _array(node, "intercepts"))
+    scores = _affine(ctx, x, weights, attribute_array(node, "intercepts"))
     return _classified(ctx, node, scores, labels, 0.0, True)
 
 
@@ -397,7 +349,7 @@ def _votes(
     node: Node, prefix: str, count: int, place: Mapping[tuple[int, int], int], combine: np.ufunc
 ) -> tuple[np.ndarray, np.ndarray]:
     """weights and voted of a forest whose leaves vote in lists; several votes of a leaf for a target are combined."""
-    given = _array(node, f"{prefix}_weights")
+    given = attribute_array(node, f"{prefix}_weights")
     assert given is not None
     weights, voted = np.zeros((len(place), count), given.dtype), np.zeros((len(place), count), bool)
     lists = (node.attributes[f"{prefix}_{name}"] for name in ("treeids", "nodeids", "ids"))
@@ -419,7 +371,7 @@ def _old_forest(node: Node, prefix: str, count: int, combine: np.ufunc) -> _Fore
         found = node.attributes[f"nodes_{name}nodeids"]
         return np.array([i if modes[i] == "LEAF" else place[int(trees[i]), int(found[i])] for i in own])
 
-    values = _array(node, "nodes_values")
+    values = attribute_array(node, "nodes_values")
     assert values is not None
     roots = np.array([i for i in own if i == 0 or trees[i] not in trees[:i]])
     missing = np.asarray(node.get("nodes_missing_value_tracks_true") or np.zeros(len(own)), bool)
@@ -436,7 +388,9 @@ def _new_forest(node: Node, count: int) -> _Forest:
         n: np.asarray(node.attributes[n], np.int64)
         for n in ("leaf_targetids", "nodes_featureids", "tree_roots")
     }
-    splits, leaf_weights, given = (_array(node, n) for n in ("nodes_splits", "leaf_weights", "nodes_modes"))
+    splits, leaf_weights, given = (
+        attribute_array(node, n) for n in ("nodes_splits", "leaf_weights", "nodes_modes")
+    )
     assert splits is not None
     assert leaf_weights is not None
     assert given is not None
@@ -451,7 +405,7 @@ def _new_forest(node: Node, count: int) -> _Forest:
         return np.concatenate([values, np.zeros(leaves, values.dtype)])
 
     modes = [*(_MODES[int(m)] for m in given), *["LEAF"] * leaves]
-    sets = iter(_sets(_array(node, "membership_values")))
+    sets = iter(_sets(attribute_array(node, "membership_values")))
     members = [next(sets) if m == "BRANCH_MEMBER" else splits[:0] for m in modes]
     weights, voted = (
         np.zeros((inner + leaves, count), leaf_weights.dtype),
@@ -565,7 +519,13 @@ def tree_ensemble_regressor(ctx: Context, node: Node) -> Operand:
         raise node.unsupported(f"aggregate_function {aggregate}", f"use one of {', '.join(_AGGREGATES)}")
     forest = _old_forest(node, "target", count, {"MIN": np.minimum, "MAX": np.maximum}.get(aggregate, np.add))
     scores = _voted(
-        ctx, x, _leaves(ctx, node, x, forest), forest, range(count), aggregate, _array(node, "base_values")
+        ctx,
+        x,
+        _leaves(ctx, node, x, forest),
+        forest,
+        range(count),
+        aggregate,
+        attribute_array(node, "base_values"),
     )
     return _transformed(ctx, node, _single(ctx, scores), node.get("post_transform", "NONE"))
 
@@ -574,9 +534,9 @@ def tree_ensemble_regressor(ctx: Context, node: Node) -> Operand:
 def tree_ensemble_classifier(ctx: Context, node: Node) -> list[Operand]:
     """Where all weights are of one class of two, the label is the second one where their sum is above 0.5, or above 0
     where some weight is negative; if that class is the first one, its score stands for the second."""
-    x, labels = _floats(ctx, node.input(0)), _labels(node, "classlabels_int64s")
+    x, labels = _floats(ctx, node.input(0)), labels_of(node, "classlabels_int64s", "classlabels_strings")
     forest = _old_forest(node, "class", len(labels), np.add)
-    leaves, base = _leaves(ctx, node, x, forest), _array(node, "base_values")
+    leaves, base = _leaves(ctx, node, x, forest), attribute_array(node, "base_values")
     named = sorted({int(i) for i in node.attributes["class_ids"]})
     binary = len(labels) == 2 and len(named) == 1
     positive = bool((forest.weights >= 0).all())

@@ -10,9 +10,9 @@ from ingot.ir.index import Ix, ix, maximum, product
 from ingot.ir.nodes import DTYPES, Const, Index, Op, Select, Value, as_index
 from ingot.lower.context import Context
 from ingot.lower.elementwise import FLOATS, dtype_name
-from ingot.lower.operand import Anything, Node, Operand
+from ingot.lower.operand import Anything, Node, Operand, elements_of, object_array
 from ingot.lower.registry import lowers
-from ingot.lower.values import cast, wrap_index, wrapped
+from ingot.lower.values import cast, nothing, wrap_index, wrapped
 
 
 def axis_of(node: Node, rank: int, default: int = 0, name: str = "axis") -> int:
@@ -52,7 +52,7 @@ def axes_from(ctx: Context, node: Node, i: int, rank: int) -> list[int] | None:
 @lowers("Constant")
 def constant(ctx: Context, node: Node) -> Operand:
     if "value" in node.attributes:
-        return ctx.constant(node.attributes["value"].numpy())
+        return ctx.constant(elements_of(node.attributes["value"]))
     for name, dtype in (
         ("value_float", np.float32),
         ("value_floats", np.float32),
@@ -61,7 +61,11 @@ def constant(ctx: Context, node: Node) -> Operand:
     ):
         if name in node.attributes:
             return ctx.constant(np.array(node.attributes[name], dtype))
-    raise node.unsupported("a constant that is no dense tensor of numbers", "make it one")
+    if "value_string" in node.attributes:
+        return ctx.constant(object_array([node.attributes["value_string"]]).reshape(()))
+    if "value_strings" in node.attributes:
+        return ctx.constant(object_array(node.attributes["value_strings"]))
+    raise node.unsupported("a constant that is no dense tensor", "make it one")
 
 
 @lowers("Identity")
@@ -341,7 +345,7 @@ def trilu(ctx: Context, node: Node) -> Operand:
     def value(axes: tuple) -> Value:  # type: ignore[type-arg]
         row, column = ix(axes[-2]) + k, ix(axes[-1])
         keep = Op("ge" if upper else "le", (Index(column), Index(row)), "bool")
-        return Select(keep, ctx.read(x, axes), Const(False if x.dtype == "bool" else 0, x.dtype))
+        return Select(keep, ctx.read(x, axes), nothing(x.dtype))
 
     return ctx.map(x.shape, x.dtype, value)
 
@@ -389,7 +393,7 @@ def constant_of_shape(ctx: Context, node: Node) -> Operand:
     wanted = integers(ctx, node, 0, "the shape") or []
     shape = [ctx.size(d, None, 0, i) for i, d in enumerate(wanted)]
     value = node.get("value")
-    data = np.zeros(1, np.float32) if value is None else value.numpy()
+    data = np.zeros(1, np.float32) if value is None else elements_of(value)
     fill = ctx.constant(data.reshape(-1)[:1])
     return ctx.map(shape, fill.dtype, lambda axes: ctx.read(fill, [0]))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx_ir
 
 from ingot.errors import IngotError
 from ingot.ir.index import (
@@ -127,3 +128,17 @@ class Node:
         self, cause: str, remedy: str = "replace or repair the node, or export the model with other options"
     ) -> IngotError:
         return IngotError("unsupported", f"{self.operator}: {cause}", where=self.name, remedy=remedy)
+
+
+def object_array(values: Sequence[Any]) -> np.ndarray:
+    """A vector of objects as they are."""
+    made = np.empty(len(values), object)
+    made[:] = values
+    return made
+
+
+def elements_of(tensor: Any) -> np.ndarray:
+    """The elements of a tensor of onnx_ir, strings as `bytes`."""
+    if tensor.dtype != onnx_ir.DataType.STRING:
+        return np.asarray(tensor.numpy())
+    return object_array(list(tensor.string_data())).reshape(tuple(tensor.shape))

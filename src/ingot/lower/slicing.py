@@ -10,6 +10,7 @@ from ingot.lower.context import Context
 from ingot.lower.movement import axis_of, equal, integers, known_axes
 from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
+from ingot.lower.values import nothing
 
 
 @lowers("Split")
@@ -159,10 +160,9 @@ def pad(ctx: Context, node: Node) -> Operand:
         x = window(ctx, x, cropped)
         pads = [(maximum(a, 0), maximum(b, 0)) for a, b in pads]
     if mode == "constant":
-        fill: float = node.get("value", 0.0)
-        given = node.optional(2)
-        if given is not None:
-            fill = node.constant(2, "the fill value").reshape(-1)[0].item()
+        fill = node.get("value", nothing(x.dtype).value)
+        if node.optional(2) is not None:
+            fill = node.constant(2, "the fill value").reshape(-1)[:1].item()
         return ctx.pad(x, pads, fill)
     shape = [d + a + b for d, (a, b) in zip(x.shape, pads, strict=True)]
 
@@ -208,7 +208,7 @@ def _run_time_pad(
             ],
         )
     given = node.optional(2)
-    fill: Value = Const(node.get("value", 0), x.dtype)
+    fill: Value = Const(node.get("value", nothing(x.dtype).value), x.dtype)
     if given is not None:
         fill = ctx.read(given, [0] * given.rank)
     return _placed(ctx, x, shape, [before for before, _ in pads], fill)
@@ -244,4 +244,4 @@ def center_crop_pad(ctx: Context, node: Node) -> Operand:
         d = x.shape[axis]
         shape[axis] = ctx.size(size, None, 0, axis)
         starts[axis] = maximum(shape[axis] - d, 0) // 2 - maximum(d - shape[axis], 0) // 2
-    return _placed(ctx, x, shape, starts, Const(0, x.dtype))
+    return _placed(ctx, x, shape, starts, nothing(x.dtype))

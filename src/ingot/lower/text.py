@@ -12,6 +12,7 @@ from ingot.ir.program import Reduce
 from ingot.lower.context import Context
 from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
+from ingot.lower.strings import numbered
 from ingot.lower.values import cast
 
 
@@ -20,8 +21,13 @@ def tf_idf(ctx: Context, node: Node) -> Operand:
     """How often each sequence of the pool occurs among (tokens) or in each row of (rows, tokens), its tokens side by side
     or with up to `max_skip_count` others between neighbours: (columns) or (rows, columns)."""
     x, mode = node.input(0), node.attributes["mode"]
-    if "pool_int64s" not in node.attributes or x.dtype not in ("i64", "i32"):
-        raise node.unsupported("strings", "give integers, and the pool as pool_int64s")
+    pool = [int(token) for token in node.get("pool_int64s") or ()]
+    if x.dtype == "str":
+        words = [word.encode() for word in node.get("pool_strings") or ()]
+        pool_of = {word: i for i, word in enumerate(dict.fromkeys(words))}
+        x, pool = numbered(ctx, x, list(pool_of)), [pool_of[word] for word in words]
+    if not pool or x.dtype not in ("i64", "i32"):
+        raise node.unsupported(f"tokens that are {x.dtype}, or no pool of them", "give integers or strings")
     if mode not in ("TF", "IDF", "TFIDF"):
         raise node.unsupported(f"mode={mode}", "use TF, IDF or TFIDF")
     indexes = np.array(node.attributes["ngram_indexes"], np.int64)
@@ -29,7 +35,7 @@ def tf_idf(ctx: Context, node: Node) -> Operand:
     if len(np.unique(indexes)) < len(indexes):
         raise node.unsupported("two sequences of the pool are counted in one column", "give each its own")
     counts: list[Operand] = []
-    for columns_of, table in _pool(node, indexes):
+    for columns_of, table in _pool(node, pool, indexes):
         length = table.shape[1]
         skips = int(node.attributes["max_skip_count"]) if length > 1 else 0
         counts += [_count(ctx, x, columns_of, table, columns, skip + 1) for skip in range(skips + 1)]
@@ -48,9 +54,9 @@ def tf_idf(ctx: Context, node: Node) -> Operand:
     return ctx.map([*x.shape[:-1], columns], "f32", element)
 
 
-def _pool(node: Node, indexes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def _pool(node: Node, pool: list[int], indexes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each length that is asked for: the columns of the pool's sequences, and the sequences, (count, length)."""
-    pool, starts = node.attributes["pool_int64s"], list(node.attributes["ngram_counts"])
+    starts = list(node.attributes["ngram_counts"])
     low, high = int(node.attributes["min_gram_length"]), int(node.attributes["max_gram_length"])
     found, first = [], 0
     for length, (start, stop) in enumerate(zip(starts, [*starts[1:], len(pool)], strict=True), 1):

@@ -29,6 +29,11 @@ from ingot.ir.nodes import (
 )
 
 
+def nothing(dtype: str) -> Const:
+    """The element that fills where there is no other: 0, false or an empty string."""
+    return Const(b"" if dtype == "str" else False if dtype == "bool" else 0, dtype)
+
+
 def wrapped(number: int, dtype: str) -> int:
     """What an integer is in an integer dtype, which keeps its low bits."""
     kind = DTYPES[dtype]
@@ -45,7 +50,7 @@ def cast(value: Value, dtype: str) -> Value:
     dtype = computed(dtype)
     if value.dtype == dtype:
         return value
-    if isinstance(value, Const):
+    if isinstance(value, Const) and not isinstance(value.value, bytes):
         number = value.value
         if dtype == "bool":
             return Const(bool(number), dtype)

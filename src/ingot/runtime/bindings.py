@@ -10,6 +10,7 @@ import numpy as np
 
 from ingot.errors import IngotError
 from ingot.runtime.library import address_of, from_buffer
+from ingot.runtime.strings import ELEMENT
 
 if TYPE_CHECKING:
     from ingot.runtime.session import Session
@@ -19,12 +20,15 @@ class Binding:
     """Arrays that stay where they are: each run reads what the inputs then hold and overwrites the outputs.
 
     inputs: by name, those given, or a copy of one that is not dense. outputs: in the model's order, those given and new ones.
-    It has a context of its own; threads that run at the same time need a binding each.
+    It has a context of its own; threads that run at the same time need a binding each. Strings cannot be bound, as they are
+    converted in each run.
     """
 
     def __init__(
         self, session: Session, feeds: Mapping[str, Any], outputs: Mapping[str, np.ndarray[Any, Any]]
     ) -> None:
+        if ELEMENT in (*session._input_dtypes, *session._output_dtypes):
+            raise IngotError("unsupported", "strings cannot be bound", where=session._where, remedy="use run")
         state = session._free_state()
         weakref.finalize(self, session._idle.append, state)
         arrays = session._take(state, feeds)

@@ -11,7 +11,7 @@ class DType:
 
     number: its number in ONNX and in the C API. bits: that one element takes; one of a type of four or two bits takes a
     byte and is its low bits. numpy: the NumPy dtype that holds it; a type that NumPy lacks is held as raw unsigned
-    integers. c: the C type of one element. type_string: as ONNX Runtime names a tensor of it. extension: the dtype's name
+    integers; strings are objects. c: the C type of one element. type_string: as ONNX Runtime names a tensor of it. extension: the dtype's name
     in the package ml_dtypes, empty for a type that NumPy has.
     """
 
@@ -33,6 +33,7 @@ def _table() -> dict[str, DType]:
         ("int16", 5, 16, "int16", "int16_t", "int16"),
         ("int32", 6, 32, "int32", "int32_t", "int32"),
         ("int64", 7, 64, "int64", "int64_t", "int64"),
+        ("string", 8, 128, "object", "ingot_string", "string"),
         ("bool", 9, 8, "bool", "uint8_t", "bool"),
         ("float16", 10, 16, "float16", "uint16_t", "float16"),
         ("float64", 11, 64, "float64", "double", "double"),

@@ -8,7 +8,7 @@ import importlib
 import os
 import threading
 import weakref
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from ingot.runtime.library import address_of, from_buffer
 from ingot.runtime.manifest import damaged, read_manifest
 from ingot.runtime.modelmeta import ModelMeta, model_meta
 from ingot.runtime.ports import DTYPES, Port
+from ingot.runtime.strings import ELEMENT, packed, unpacked
 
 WEIGHTS_HEADER = 4096
 
@@ -89,9 +90,9 @@ class Session:
         self._bounds: tuple[int, ...] | None = None
         self._input_index = {port.name: i for i, port in enumerate(self._inputs)}
         self._output_index = {port.name: i for i, port in enumerate(self._outputs)}
-        self._input_dtypes = [np.dtype(DTYPES[port.dtype].numpy) for port in self._inputs]
-        self._output_dtypes = [np.dtype(DTYPES[port.dtype].numpy) for port in self._outputs]
-        self._extended = {i: dtype for i, port in enumerate(self._outputs) if (dtype := _extension(port))}
+        self._input_dtypes = [_raw_dtype(port) for port in self._inputs]
+        self._output_dtypes = [_raw_dtype(port) for port in self._outputs]
+        self._extended = {i: convert for i, port in enumerate(self._outputs) if (convert := _extension(port))}
         self._input_groups = _groups(manifest, "inputs", self._inputs, folder)
         self._output_groups = _groups(manifest, "outputs", self._outputs, folder)
 
@@ -126,7 +127,8 @@ class Session:
 
         feeds: an array for each input name, of exactly the input's dtype. An element type that NumPy lacks is passed as
         that of the package ml_dtypes, or as unsigned integers of its bits; an output of it is an array of ml_dtypes where
-        that can be imported, else such integers. A sequence is a list of arrays, an optional without a value None.
+        that can be imported, else such integers. Strings are passed as `str` or as UTF-8 in `bytes`, and come as an array of
+        objects, each a `str`. A sequence is a list of arrays, an optional without a value None.
         run_options: those of ONNX Runtime have no meaning here. Raises IngotError
         input-name, input-dtype, input-rank, input-shape, output-name, memory-exhausted, index-range, run-failed.
         """
@@ -144,13 +146,13 @@ class Session:
                 results.append(array)
                 table[i] = address_of(from_buffer(array))
             status = self._library.run_fast(state.context, state.input_table, state.output_table)
-            del keep
             if status:
                 self._library.check(status, self._where)
             if self._sizes_vary:
                 results = [self._cut(state, i, array) for i, array in enumerate(results)]
             if self._extended:
                 results = self._extend(results)
+            del keep
         except MemoryError as error:
             cause = f"there is no memory for the arrays: {error}"
             raise self._input_error("memory-exhausted", cause, "use smaller inputs") from error
@@ -235,6 +237,8 @@ class Session:
         self, port: Port, dtype: np.dtype[Any], array: np.ndarray[Any, Any]
     ) -> np.ndarray[Any, Any]:
         """`array`, dense and aligned, if its dtype is the port's."""
+        if dtype == ELEMENT:
+            return self._check_strings(port, array)
         raw = _raw(port, dtype, array)
         if raw is None:
             cause = f"input {port.name!r} is {array.dtype} instead of {_wanted(port, dtype)}"
@@ -242,6 +246,13 @@ class Session:
             remedy = f"convert it with astype({f'ml_dtypes.{extension}' if extension else repr(dtype.name)})"
             raise self._input_error("input-dtype", cause, remedy)
         return np.require(raw, requirements=["C", "A"])
+
+    def _check_strings(self, port: Port, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        try:
+            return packed(array)
+        except (TypeError, UnicodeError) as error:
+            cause = f"input {port.name!r} is {array.dtype}, and not every element is a string: {error}"
+            raise self._input_error("input-dtype", cause, "give str, or bytes of UTF-8") from error
 
     def _bind(self, state: _State, arrays: list[np.ndarray[Any, Any]]) -> None:
         sizes = self._symbol_sizes(arrays)
@@ -321,9 +332,9 @@ class Session:
         return array if shape == array.shape else array.reshape(-1)[: _elements(shape)].reshape(shape).copy()
 
     def _extend(self, results: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-        """The results as arrays of their own dtypes, where ml_dtypes has these."""
+        """The results as arrays of their own dtypes, where ml_dtypes has these, and of strings."""
         own = self._extended
-        return [array.view(own[i]) if i in own else array for i, array in enumerate(results)]
+        return [own[i](array) if i in own else array for i, array in enumerate(results)]
 
     def _spread(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """The feeds of the library's inputs: sequences become their elements, absent optionals go."""
@@ -504,10 +515,18 @@ def _wanted(port: Port, dtype: np.dtype[Any]) -> str:
     return f"{extension} of ml_dtypes or {dtype.name} of its bits" if extension else port.dtype
 
 
-def _extension(port: Port) -> np.dtype[Any] | None:
-    """The dtype of ml_dtypes for a type that NumPy lacks, if it can be imported."""
+def _raw_dtype(port: Port) -> np.dtype[Any]:
+    """Of the arrays that the library reads and writes."""
+    return ELEMENT if port.dtype == "string" else np.dtype(DTYPES[port.dtype].numpy)
+
+
+def _extension(port: Port) -> Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None:
+    """What makes an output of a type that NumPy lacks an array of its own dtype, if there is one."""
+    if port.dtype == "string":
+        return unpacked
     name = DTYPES[port.dtype].extension
     try:
-        return np.dtype(getattr(importlib.import_module("ml_dtypes"), name)) if name else None
+        dtype = np.dtype(getattr(importlib.import_module("ml_dtypes"), name)) if name else None
     except (ImportError, AttributeError):
         return None
+    return None if dtype is None else lambda array: array.view(dtype)

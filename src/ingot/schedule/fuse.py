@@ -20,6 +20,7 @@ from ingot.ir.nodes import (
     Select,
     Value,
     data_of,
+    has_text,
     kept,
     reindex,
     rewrite,
@@ -127,6 +128,8 @@ def inline_maps(program: Program) -> int:
 def _can_inline(producer: Map, consumer: Operation) -> bool:
     tensor = producer.output
     if tensor in consumer.flags() or isinstance(consumer, Recurrent | Routine | Fill | Measure):
+        return False
+    if has_text(producer.finish) and type(consumer) not in (Map, Reduce):
         return False
     if consumer.output.is_state or producer.loops() != consumer.loops():
         return False
@@ -310,6 +313,8 @@ def _matching_axes(producer: Operation, consumer: Map) -> dict[Var, Ix] | None:
     if isinstance(producer, Dense | MatMul | Row) and producer.output.shape != consumer.output.shape:
         return None
     if isinstance(producer, Row) and producer.output.dtype != consumer.output.dtype:
+        return None
+    if has_text(consumer.finish) and not isinstance(producer, Reduce):
         return None
     if len(index) == len(consumer.axes) and producer.output.shape == consumer.output.shape:
         index = tuple(map(ix, consumer.axes))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from ingot.ir.index import Ix, ix, product, weighted_sum
-from ingot.ir.nodes import DTYPES, Read
+from ingot.ir.nodes import Read, size_of
 from ingot.ir.program import (
     Attention,
     Dense,
@@ -199,6 +199,8 @@ def _choose(
     if root in matrices and isinstance(operation, MatMul | Row | Map):
         return row_major(root.rank, lanes)
     axis: int | None = None
+    if tensor.dtype == "str":
+        return row_major(root.rank)
     if isinstance(operation, Dense):
         axis = operation.feature
     elif isinstance(operation, WinogradInput | WinogradOutput):
@@ -220,7 +222,7 @@ def _choose(
     if block < 4 or (root.shape[axis].is_const and root.shape[axis].value < 3):
         return row_major(root.rank)
     made = blocked_by(root.rank, axis, block)
-    item = DTYPES[root.dtype].itemsize
+    item = size_of(root.dtype)
     step = made.strides(root.shape)[made.order.index(axis)]
     rows = axis == root.rank - 1 and root.shape[axis] != ix(block)
     same = step.is_const and step.value * item % PAGE == 0 and step.value > 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ingot.ir.bounds import most
 from ingot.ir.index import Ix, Monomial, evaluate, ix, maximum
-from ingot.ir.nodes import DTYPES, Read, walk
+from ingot.ir.nodes import Read, Text, size_of, walk
 from ingot.ir.program import (
     Attention,
     Fill,
@@ -79,7 +79,8 @@ def typical_values(program: Program) -> dict[str, int]:
 def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mapping[str, int]) -> list[Life]:
     """A life for each storage; operations that can work in place share one.
 
-    What a loop and something outside of it touch lives for the whole loop: turns come back to its start.
+    What a loop and something outside of it touch lives for the whole loop: turns come back to its start. Bytes that
+    strings lie in live to the end.
     """
     bounds = program.bounds()
     spans: dict[Tensor, list[int]] = {}
@@ -91,6 +92,11 @@ def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mappi
                 spans.setdefault(root, [i, i])[1] = i
         for root in {t.root()[0]: None for t in written}:
             writers[root] = writers.get(root, 0) + 1
+    for operation in program.operations:
+        for value in operation.expressions():
+            for node in walk(value):
+                if isinstance(node, Text) and isinstance(node.at, Read) and node.at.tensor in spans:
+                    spans[node.at.tensor][1] = len(program.operations)
     lasting: set[Tensor] = set()
     for first, last, own in loop_locals(program.operations).values():
         for tensor, span in spans.items():
@@ -114,7 +120,7 @@ def _lifetimes(program: Program, layouts: Mapping[Tensor, Layout], values: Mappi
         if owner not in lives:
             size = most(layouts[owner].size(owner.shape), bounds)
             assert size is not None, f"{owner} has no bound"
-            padded = _aligned(size * DTYPES[owner.dtype].itemsize)
+            padded = _aligned(size * size_of(owner.dtype))
             lives[owner] = Life([owner], first, last, padded, evaluate(padded, values))
         if tensor is not owner:
             lives[owner].tensors.append(tensor)
@@ -127,7 +133,7 @@ def works_in_place(operation: Operation, source: Tensor, layouts: Mapping[Tensor
     """Whether the output may overwrite `source`, which nothing reads later: every element of it is read only where
     the same element of the output is written, and before. A Row keeps its values in the output until it finishes."""
     output = operation.output
-    if DTYPES[source.dtype].itemsize != DTYPES[output.dtype].itemsize or isinstance(
+    if size_of(source.dtype) != size_of(output.dtype) or isinstance(
         operation, Attention | Recurrent | Routine | Fill
     ):
         return False

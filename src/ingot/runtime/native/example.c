@@ -136,6 +136,7 @@ static size_t read_npy(const char *path, const unsigned char *content, size_t by
 
 /* Reads one input file; a raw one gets its shape later, when every size is known. */
 static void load(const char *path, const ingot_tensor_info *info, int64_t *sizes, ingot_tensor *tensor) {
+    if (info->dtype == INGOT_STRING) stop(BAD_USE, path, "strings are not read from files here");
     size_t bytes = 0;
     unsigned char *content = read_file(path, &bytes);
     const int is_npy = bytes >= 6 && memcmp(content, "\x93NUMPY", 6) == 0;
@@ -152,6 +153,7 @@ static void load(const char *path, const ingot_tensor_info *info, int64_t *sizes
 
 static size_t element_bits(int32_t dtype) {
     switch (dtype) {
+    case INGOT_STRING:
     case INGOT_COMPLEX128: return 128;
     case INGOT_INT64:
     case INGOT_UINT64:
@@ -212,6 +214,10 @@ static void print_element(const void *data, int32_t dtype, uint64_t i) {
         break;
     case INGOT_COMPLEX128:
         printf("%.17g%+.17gi\n", ((const double *)data)[2 * i], ((const double *)data)[2 * i + 1]);
+        break;
+    case INGOT_STRING:
+        fwrite(((const ingot_string *)data)[i].data, 1, ((const ingot_string *)data)[i].bytes, stdout);
+        printf("\n");
         break;
     case INGOT_INT8: printf("%d\n", ((const int8_t *)data)[i]); break;
     case INGOT_INT16: printf("%d\n", ((const int16_t *)data)[i]); break;

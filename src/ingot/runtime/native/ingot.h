@@ -52,6 +52,7 @@ typedef enum ingot_dtype {
     INGOT_INT16 = 5,
     INGOT_INT32 = 6,
     INGOT_INT64 = 7,
+    INGOT_STRING = 8, /* elements are ingot_string */
     INGOT_BOOL = 9,
     INGOT_FLOAT16 = 10,
     INGOT_FLOAT64 = 11,
@@ -71,6 +72,14 @@ typedef enum ingot_dtype {
     INGOT_UINT2 = 25,
     INGOT_INT2 = 26
 } ingot_dtype;
+
+/* An element of a tensor of strings: UTF-8, with no end mark and none needed. data may be NULL where bytes is 0. What the
+ * strings of an input point to must stay as it is until the run is over, and for as long as strings of an output are
+ * used, as these may be parts of it; otherwise they point into the model or the context, and hold until its next run. */
+typedef struct ingot_string {
+    const char *data;
+    uint64_t bytes;
+} ingot_string;
 
 typedef struct ingot_desc ingot_desc;
 typedef struct ingot_model ingot_model;

@@ -133,7 +133,7 @@ API int32_t ingot_set_allocator(ingot_alloc_function alloc, ingot_free_function 
 }
 
 static int32_t dtype_bits(int32_t dtype) {
-    static const unsigned char bits[] = {0,  32, 8,  8,  16, 16, 32,  32 * 2, 0, 8, 16, 64, 32,
+    static const unsigned char bits[] = {0,  32, 8,  8,  16, 16, 32,  32 * 2, 128, 8, 16, 64, 32,
                                          64, 64, 128, 16, 8,  8,  8,   8,      8, 8, 8,  8,  8,  8};
     return dtype > 0 && dtype < (int32_t)sizeof bits ? bits[dtype] : 0;
 }
@@ -631,6 +631,13 @@ static int32_t run_bound(ingot_context *context, void *const *inputs, void *cons
     return INGOT_OK;
 }
 
+/* Whether every string has its bytes somewhere. */
+static bool strings_valid(const ingot_string *strings, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++)
+        if ((!strings[i].data && strings[i].bytes) || strings[i].bytes > INT64_MAX) return false;
+    return true;
+}
+
 static int32_t take_input(ingot_context *context, int32_t index, const ingot_tensor *tensor) {
     const ingot_desc *desc = context->model->desc;
     const ingot_port *port = &desc->inputs[index];
@@ -649,6 +656,8 @@ static int32_t take_input(ingot_context *context, int32_t index, const ingot_ten
                     (unsigned long long)tensor->bytes, (unsigned long long)bytes);
     if ((!tensor->data && bytes) || (uintptr_t)tensor->data % dtype_alignment(port->dtype))
         return fail(INGOT_E_ARGUMENT, "input %s: the data is NULL or misaligned", port->name);
+    if (port->dtype == INGOT_STRING && !strings_valid(tensor->data, bytes / sizeof(ingot_string)))
+        return fail(INGOT_E_ARGUMENT, "input %s: a string is NULL or its length no length", port->name);
     context->inputs[index] = tensor->data;
     return INGOT_OK;
 }
