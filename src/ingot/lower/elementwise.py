@@ -316,10 +316,13 @@ def where(ctx: Context, node: Node) -> Operand:
 
 
 def dtype_name(number: int, node: Node) -> str:
-    """The IR dtype of an ONNX dtype number, which may be a type of storage. Raises IngotError unsupported."""
+    """The IR dtype of an ONNX dtype number, which may be a type of storage. Raises IngotError unsupported, for strings too."""
     import onnx_ir
 
     try:
-        return NAMES[onnx_ir.DataType(number).numpy()]
+        name = NAMES[onnx_ir.DataType(number).numpy()]
     except (KeyError, TypeError):
-        raise node.unsupported(f"dtype {onnx_ir.DataType(number).name}") from None
+        name = "str"
+    if name == "str":
+        raise node.unsupported(f"dtype {onnx_ir.DataType(number).name}")
+    return name
