@@ -14,6 +14,15 @@ def test_eliminates() -> None:
     assert got.node("Add").inputs[0] is got.model.graph.inputs[0]
 
 
+def test_tiles_of_single_elements() -> None:
+    text = "g (float[1, 3] x, float[2, 3] z) => (float[2, 3] y) <int64[2] r = {2, 1}> { e = Tile(x, r) y = Mul(e, z) }"
+    assert apply(eliminate_expand, text).node("Mul").inputs[0].name == "x"
+    text = text.replace("float[1, 3] x", "float[1, 1] x").replace("{2, 1}", "{2, 3}")
+    assert apply(eliminate_expand, text).fired == 1
+    text = "g (float[2, 3] x, float[4, 3] z) => (float[4, 3] y) <int64[2] r = {2, 1}> { e = Tile(x, r) y = Mul(e, z) }"
+    assert apply(eliminate_expand, text).fired == 0
+
+
 def test_refuses() -> None:
     text = "g (float[1, 3] x, float[1, 3] z) => (float[2, 3] y) <int64[2] s = {2, 3}> { e = Expand(x, s) y = Add(e, z) }"
     assert apply(eliminate_expand, text).refused == [

@@ -17,6 +17,15 @@ def test_folds(condition: str, taken: str) -> None:
     assert got.node("Neg").inputs[0].name == taken
 
 
+def test_equal_branches_and_negated_conditions() -> None:
+    got = apply(fold_where, text("1, 0", "a = Where(c, x, x) y = Neg(a)"))
+    assert got.ops == ["Neg"]
+    given = "g (bool[2] c, float[2] x, float[2] z) => (float[2] y) { n = Not(c) y = Where(n, x, z) }"
+    got = apply(fold_where, given)
+    assert got.fired == 1
+    assert [value.name for value in got.node("Where").inputs] == ["c", "z", "x"]
+
+
 def test_refuses() -> None:
     assert apply(fold_where, text("1, 0")).fired == 0
     assert apply(fold_where, text("1, 1")).refused == ["it is an output of its graph"]

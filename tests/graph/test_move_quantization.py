@@ -42,3 +42,11 @@ def test_moves(body: str, left: list[str]) -> None:
 def test_refuses(body: str, reason: str) -> None:
     got = apply(move_quantization, text(body))
     assert (got.fired, got.refused) == (0, [reason])
+
+
+def test_maxima_of_integers() -> None:
+    text = f"g (uint8[1, 2, 4, 4] x) => (float[A, B, C, D] y) {CONSTANTS} {{ d = DequantizeLinear(x, s, z) p = MaxPool<kernel_shape = [2, 2]>(d) q = QuantizeLinear(p, s, z) y = DequantizeLinear(q, s, z) }}"
+    assert apply(move_quantization, text).ops == ["DequantizeLinear", "MaxPool", "DequantizeLinear"]
+    assert apply(move_quantization, text, opset=11).refused == [
+        "a MaxPool of such integers is not in the operator set, or its indices are used"
+    ]

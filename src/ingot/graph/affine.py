@@ -1,4 +1,5 @@
-"""Conv, ConvTranspose and Gemm as y = scale * linear(x) + shift with one scale and shift an output channel."""
+"""Conv, ConvTranspose and Gemm as y = scale * linear(x) + shift with one scale and shift an output channel, and operators that
+compute just a scale and a shift."""
 
 from __future__ import annotations
 
@@ -126,3 +127,50 @@ def write(affine: Affine, scale: Vector, shift: Vector, names: edit.Names) -> bo
         assert bias_value is not None
         bias_value.dtype = node.inputs[1].dtype  # type: ignore[union-attr, assignment]
     return True
+
+
+STEPS = ("Add", "BatchNormalization", "Div", "Mul", "Sub")
+"""Operators that may be a scale and a shift a channel."""
+
+
+def step(
+    node: ir.Node, value: ir.Value, rank: int, channels: int, axis: int = 1
+) -> tuple[Vector, Vector] | None:
+    """What a node of `STEPS` makes of `value`, as a scale and a shift a channel; None where it is no such thing."""
+    if node.domain or node.op_type not in STEPS:
+        return None
+    if node.op_type == "BatchNormalization":
+        found = batch_norm(node, channels)
+        return None if isinstance(found, str) or axis % rank != 1 or node.inputs[0] is not value else found
+    side = 1 if node.inputs[0] is value else 0
+    array = edit.constant(node.inputs[side])
+    vector = None if array is None else per_channel(array, rank, channels, axis)
+    if vector is None:
+        return None
+    one, zero = np.ones_like(vector), np.zeros_like(vector)
+    if node.op_type == "Add":
+        return one, vector
+    if node.op_type == "Sub":
+        return (one, -vector) if side == 1 else (-one, vector)
+    if node.op_type == "Mul":
+        return vector, zero
+    with np.errstate(all="ignore"):
+        return (one / vector, zero) if side == 1 else None
+
+
+def batch_norm(norm: ir.Node, channels: int) -> tuple[Vector, Vector] | str:
+    """The scale and the shift of a BatchNormalization, or why it is none."""
+    if norm.attributes.get_int("training_mode", 0) or edit.used_outputs(norm) not in ([], [0]):
+        return "it is in training mode"
+    if not norm.attributes.get_int("spatial", 1):
+        return "it is not spatial"
+    statistics = [edit.constant(edit.input_at(norm, index)) for index in range(1, 5)]
+    vectors = [a.astype(np.float64) for a in statistics if a is not None and a.shape == (channels,)]
+    if len(vectors) < 4:
+        return "its statistics are not constants of one number a channel"
+    scale, shift, mean, variance = vectors
+    with np.errstate(all="ignore"):
+        factor = scale / np.sqrt(variance + norm.attributes.get_float("epsilon", 1e-5))
+    if not np.all(np.isfinite(factor)):
+        return "its scale is not finite"
+    return factor, shift - mean * factor

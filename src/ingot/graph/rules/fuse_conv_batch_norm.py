@@ -7,7 +7,6 @@ results that leave the range of the dtype.
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
 from ingot.graph import affine, edit, trace
@@ -33,25 +32,16 @@ def _fuse(norm: ir.Node, names: edit.Names) -> str | None:
         return "there is no convolution before it"
     if edit.only_user(source) is not norm:
         return "the convolution's output has other users"
-    if norm.attributes.get_int("training_mode", 0) or edit.used_outputs(norm) not in ([], [0]):
-        return "it is in training mode"
-    if not norm.attributes.get_int("spatial", 1):
-        return "it is not spatial"
     form = affine.read(node)
     if isinstance(form, str):
         return form
-    statistics = [edit.constant(edit.input_at(norm, index)) for index in range(1, 5)]
-    vectors = [a.astype(np.float64) for a in statistics if a is not None and a.shape == (form.channels,)]
-    if len(vectors) < 4:
-        return "its statistics are not constants of one number a channel"
-    scale, shift, mean, variance = vectors
-    with np.errstate(all="ignore"):
-        factor = scale / np.sqrt(variance + norm.attributes.get_float("epsilon", 1e-5))
-    if not np.all(np.isfinite(factor)):
-        return "its scale is not finite"
+    found = affine.batch_norm(norm, form.channels)
+    if isinstance(found, str):
+        return found
+    scale, shift = found
     if not edit.can_replace(norm.outputs[0], source):
         return "it names an output of its graph"
-    if not affine.write(form, factor, shift - mean * factor, names):
+    if not affine.write(form, scale, shift, names):
         return "a weight would leave the range of its dtype"
     edit.bypass(norm, source)
     return None

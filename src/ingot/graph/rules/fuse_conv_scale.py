@@ -48,7 +48,7 @@ def _chain(form: affine.Affine) -> tuple[list[ir.Node], affine.Vector, affine.Ve
     chain: list[ir.Node] = []
     value = form.node.outputs[0]
     while (user := edit.only_user(value)) is not None and user.op_type in _ARITHMETIC and not user.domain:
-        step = _step(user, value, form)
+        step = affine.step(user, value, form.rank, form.channels)
         if step is None or not edit.can_replace(user.outputs[0], value):
             break
         with np.errstate(all="ignore"):
@@ -58,21 +58,3 @@ def _chain(form: affine.Affine) -> tuple[list[ir.Node], affine.Vector, affine.Ve
         scale, shift, value = new_scale, new_shift, user.outputs[0]
         chain.append(user)
     return chain, scale, shift
-
-
-def _step(user: ir.Node, value: ir.Value, form: affine.Affine) -> tuple[affine.Vector, affine.Vector] | None:
-    """user's output as scale * value + shift."""
-    side = 1 if user.inputs[0] is value else 0
-    array = edit.constant(user.inputs[side])
-    vector = None if array is None else affine.per_channel(array, form.rank, form.channels)
-    if vector is None:
-        return None
-    one, zero = np.ones_like(vector), np.zeros_like(vector)
-    if user.op_type == "Add":
-        return one, vector
-    if user.op_type == "Sub":
-        return (one, -vector) if side == 1 else (-one, vector)
-    if user.op_type == "Mul":
-        return vector, zero
-    with np.errstate(all="ignore"):
-        return (one / vector, zero) if side == 1 else None

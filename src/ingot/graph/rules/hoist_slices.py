@@ -1,6 +1,7 @@
-"""Slice(f(x))  ->  f(Slice(x)), also Gather, f an operator of one element that needs no other
+"""Slice(f(x))  ->  f(Slice(x)), also Gather, f an operator of one element, alone or with constants of one; Slice of a Transpose
 
-Less is computed. Refuses an f whose result others use too.
+Less is computed, and less is moved. Refuses an f whose result others use too, constants that may add axes, and a Transpose
+whose axes are not known.
 """
 
 from __future__ import annotations
@@ -9,27 +10,81 @@ import onnx_ir as ir
 
 from ingot.graph import edit, trace
 from ingot.graph.rules.hoist_above_split import ELEMENTWISE
+from ingot.graph.rules.merge_slices import cuts, set_cuts
+
+_WITH_CONSTANTS = frozenset({"Add", "Cast", "Clip", "Div", "HardSigmoid", "Max", "Min", "Mul", "Pow", "Sub"})
 
 
 def apply(model: ir.Model) -> int:
-    fired = 0
+    fired, names = 0, edit.Names(model)
     for node in edit.nodes(model, "Slice", "Gather"):
         value = node.inputs[0]
         inner = value.producer() if value is not None else None
-        if value is None or inner is None or inner.op_type not in ELEMENTWISE or inner.domain:
+        if inner is None or inner.domain:
             continue
-        if edit.only_user(value) is not node or inner.graph is not node.graph or node.graph is None:
-            trace.refused(node, "what it cuts has other users")
+        if inner.op_type in ELEMENTWISE or inner.op_type in _WITH_CONSTANTS:
+            x = _only_input(inner)
+            if x is None:
+                continue
+            reason = _small(inner, node)
+        elif inner.op_type == "Transpose" and node.op_type == "Slice" and edit.opset(model) >= 10:
+            x, reason = inner.inputs[0], _turned(inner, node)
+        else:
             continue
-        x, out = inner.inputs[0], node.outputs[0]
-        node.replace_input_with(0, x)
-        edit.remove(inner)
-        new = ir.Node(
-            "", inner.op_type, [out], list(inner.attributes.values()), name=inner.name, num_outputs=1
-        )
-        new.outputs[0].name = value.name
-        node.graph.insert_after(node, new)
-        edit.replace(out, new.outputs[0])
-        new.replace_input_with(0, out)
-        fired += trace.fired(node)
+        if edit.only_user(inner.outputs[0]) is not node or inner.graph is not node.graph:
+            reason = "what it cuts has other users"
+        if reason is None and x is not None:
+            _hoist(node, inner, x, names)
+        fired += trace.outcome(node, reason)
     return fired
+
+
+def _only_input(node: ir.Node) -> ir.Value | None:
+    """What varies of an operator's inputs, where the others are constants of one element."""
+    varying = [v for v in node.inputs if v is not None and not (edit.is_constant(v) and _single(v))]
+    return varying[0] if len(varying) == 1 else None
+
+
+def _single(value: ir.Value) -> bool:
+    return value.const_value is not None and value.const_value.size == 1
+
+
+def _small(inner: ir.Node, node: ir.Node) -> str | None:
+    """Constants must not have more axes than what is left after the cut."""
+    most = max(
+        (len(edit.dims(v) or ()) for v in inner.inputs if v is not None and edit.is_constant(v)), default=0
+    )
+    x, out = edit.dims(_only_input(inner)), edit.dims(node.outputs[0])
+    fits = most == 0 or (x is not None and out is not None and most <= min(len(x), len(out)))
+    return None if fits else "its constants may add axes"
+
+
+def _turned(inner: ir.Node, node: ir.Node) -> str | None:
+    known = inner.attributes.get_ints("perm") is not None and edit.dims(inner.outputs[0]) is not None
+    return None if known and cuts(node) is not None else "its axes are not known"
+
+
+def _hoist(node: ir.Node, inner: ir.Node, x: ir.Value, names: edit.Names) -> None:
+    out, name = node.outputs[0], inner.outputs[0].name
+    assert node.graph is not None
+    if inner.op_type == "Transpose":
+        perm = list(inner.attributes.get_ints("perm") or ())
+        wanted = {perm[axis]: cut for axis, cut in (cuts(node) or {}).items()}
+        node.replace_input_with(0, x)
+        set_cuts(node, wanted, names)
+    else:
+        node.replace_input_with(0, x)
+    inputs = [out if value is x else value for value in inner.inputs]
+    attributes = list(inner.attributes.values())
+    new = ir.Node("", inner.op_type, inputs, attributes, name=inner.name, num_outputs=1)
+    edit.remove(inner)
+    new.outputs[0].name, new.outputs[0].type, new.outputs[0].shape = name, out.type, out.shape
+    node.graph.insert_after(node, new)
+    edit.replace(out, new.outputs[0])
+    for index, value in enumerate(inputs):
+        if value is out:
+            new.replace_input_with(index, out)
+    out.type = x.type
+    if inner.op_type == "Transpose" and out.shape is not None:
+        dims = list(out.shape)
+        out.shape = ir.Shape([dims[perm.index(axis)] for axis in range(len(perm))])

@@ -24,22 +24,34 @@ _LISTS = ("kernel_shape", "strides", "pads", "dilations")
 def apply(model: ir.Model) -> int:
     names = edit.Names(model)
     fired = 0
+    for nodes in alike(model):
+        x = nodes[0].inputs[0]
+        if x is not None and _small(nodes):
+            fired += merge(model, nodes, x, nodes[0], 1, names)
+    for node in edit.nodes(model, "Split"):
+        convs = _depthwise_parts(node)
+        x = node.inputs[0]
+        if convs and x is not None and _small(convs) and merge(model, convs, x, node, None, names):
+            edit.remove(node)
+            fired += 1
+    return fired
+
+
+def alike(model: ir.Model) -> list[list[ir.Node]]:
+    """Groups of convolutions of one tensor that differ in their features only."""
     groups: dict[tuple[object, ...], list[ir.Node]] = {}
     for node in edit.nodes(model, "Conv"):
         if node.attributes.get_int("group", 1) == 1 and node.inputs[0] is not None:
             groups.setdefault((node.graph, node.inputs[0], *_form(node)), []).append(node)
-    for nodes in groups.values():
-        if len(nodes) > 1:
-            x = nodes[0].inputs[0]
-            assert x is not None
-            fired += _merge(model, nodes, x, nodes[0], 1, names)
-    for node in edit.nodes(model, "Split"):
-        convs = _depthwise_parts(node)
-        x = node.inputs[0]
-        if convs and x is not None and _merge(model, convs, x, node, None, names):
-            edit.remove(node)
-            fired += 1
-    return fired
+    return [nodes for nodes in groups.values() if len(nodes) > 1]
+
+
+def _small(convs: Sequence[ir.Node]) -> bool:
+    sizes = [(edit.static_dims(edit.input_at(conv, 1)) or [TOGETHER])[0] for conv in convs]
+    if sum(sizes) <= TOGETHER and min(sizes) < FEW:
+        return True
+    trace.refused(convs[0], "the features fill vectors of their own")
+    return False
 
 
 def _form(node: ir.Node) -> tuple[object, ...]:
@@ -73,7 +85,7 @@ def _depthwise_parts(split: ir.Node) -> list[ir.Node] | None:
     return found
 
 
-def _merge(
+def merge(
     model: ir.Model,
     convs: Sequence[ir.Node],
     x: ir.Value,
@@ -93,9 +105,6 @@ def _merge(
         trace.refused(first, "the weights are not constant float32")
         return 0
     sizes = [w.shape[0] for w in arrays]
-    if sum(sizes) > TOGETHER or min(sizes) >= FEW:
-        trace.refused(first, "the features fill vectors of their own")
-        return 0
     graph, out = first.graph, first.outputs[0]
     assert isinstance(graph, ir.Graph)
     inputs = [x, names.add_constant(graph, f"{out.name}.weights", np.concatenate(arrays))]

@@ -1,6 +1,6 @@
 """QuantizeLinear(f(DequantizeLinear(x, s, z)), s, z)  ->  f(x), f an operator that only moves elements, or none
 
-Refuses different or other than single constant scales and zero points, and parts that others use too.
+Also MaxPool of 8-bit integers, from operator set 12. Refuses different or other than single constant scales and zero points, and parts that others use too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ _MOVERS = frozenset(
         "Expand",
         "Flatten",
         "Gather",
+        "MaxPool",
         "Reshape",
         "Slice",
         "SpaceToDepth",
@@ -41,6 +42,8 @@ def apply(model: ir.Model) -> int:
         if source is None or first is None or first.op_type != "DequantizeLinear" or first.domain:
             continue
         reason = _unfit(node, first)
+        if mover.op_type == "MaxPool" and not _pools_integers(mover, first, edit.opset(model)):
+            reason = "a MaxPool of such integers is not in the operator set, or its indices are used"
         if reason is None and (
             edit.only_user(moved) is not node or (not direct and edit.only_user(source) is not mover)
         ):
@@ -70,3 +73,9 @@ def _unfit(quantize: ir.Node, dequantize: ir.Node) -> str | None:
             return "its scales or zero points differ"
     x = dequantize.inputs[0]
     return None if x is not None and x.dtype == quantize.outputs[0].dtype else "the dtypes differ"
+
+
+def _pools_integers(pool: ir.Node, dequantize: ir.Node, opset: int) -> bool:
+    x = dequantize.inputs[0]
+    byte = x is not None and x.dtype in (ir.DataType.INT8, ir.DataType.UINT8)
+    return byte and opset >= 12 and edit.used_outputs(pool) == [0]
