@@ -177,6 +177,32 @@ def bypass(node: ir.Node, value: ir.Value) -> bool:
     return True
 
 
+def swap(inner: ir.Node, node: ir.Node, x: ir.Value) -> ir.Value:
+    """node(inner(x))  ->  inner(node(x)), both of one output, that of `inner` used by `node` alone.
+
+    Returns what `node` gives, which now has the type of x; its shape is still the old result's.
+    """
+    middle, out, graph = inner.outputs[0], node.outputs[0], node.graph
+    assert graph is not None
+    for index, value in enumerate(node.inputs):
+        if value is middle:
+            node.replace_input_with(index, x)
+    inputs = list(inner.inputs)
+    new = ir.Node(
+        inner.domain, inner.op_type, inputs, list(inner.attributes.values()), name=inner.name, num_outputs=1
+    )
+    result = new.outputs[0]
+    remove(inner)
+    result.name, result.type, result.shape = middle.name, out.type, out.shape
+    graph.insert_after(node, new)
+    replace(out, result)
+    for index, value in enumerate(inputs):
+        if value is x:
+            new.replace_input_with(index, out)
+    out.type = x.type
+    return out
+
+
 class Names:
     """Fresh value names for one model."""
 

@@ -12,7 +12,7 @@ from ingot.graph import edit, trace
 from ingot.graph.rules.hoist_above_split import ELEMENTWISE
 from ingot.graph.rules.merge_slices import cuts, set_cuts
 
-_WITH_CONSTANTS = frozenset({"Add", "Cast", "Clip", "Div", "HardSigmoid", "Max", "Min", "Mul", "Pow", "Sub"})
+WITH_CONSTANTS = frozenset({"Add", "Cast", "Clip", "Div", "HardSigmoid", "Max", "Min", "Mul", "Pow", "Sub"})
 
 
 def apply(model: ir.Model) -> int:
@@ -22,8 +22,8 @@ def apply(model: ir.Model) -> int:
         inner = value.producer() if value is not None else None
         if inner is None or inner.domain:
             continue
-        if inner.op_type in ELEMENTWISE or inner.op_type in _WITH_CONSTANTS:
-            x = _only_input(inner)
+        if inner.op_type in ELEMENTWISE or inner.op_type in WITH_CONSTANTS:
+            x = only_input(inner)
             if x is None:
                 continue
             reason = _small(inner, node)
@@ -39,7 +39,7 @@ def apply(model: ir.Model) -> int:
     return fired
 
 
-def _only_input(node: ir.Node) -> ir.Value | None:
+def only_input(node: ir.Node) -> ir.Value | None:
     """What varies of an operator's inputs, where the others are constants of one element."""
     varying = [v for v in node.inputs if v is not None and not (edit.is_constant(v) and _single(v))]
     return varying[0] if len(varying) == 1 else None
@@ -54,7 +54,7 @@ def _small(inner: ir.Node, node: ir.Node) -> str | None:
     most = max(
         (len(edit.dims(v) or ()) for v in inner.inputs if v is not None and edit.is_constant(v)), default=0
     )
-    x, out = edit.dims(_only_input(inner)), edit.dims(node.outputs[0])
+    x, out = edit.dims(only_input(inner)), edit.dims(node.outputs[0])
     fits = most == 0 or (x is not None and out is not None and most <= min(len(x), len(out)))
     return None if fits else "its constants may add axes"
 
@@ -65,26 +65,11 @@ def _turned(inner: ir.Node, node: ir.Node) -> str | None:
 
 
 def _hoist(node: ir.Node, inner: ir.Node, x: ir.Value, names: edit.Names) -> None:
-    out, name = node.outputs[0], inner.outputs[0].name
-    assert node.graph is not None
-    if inner.op_type == "Transpose":
-        perm = list(inner.attributes.get_ints("perm") or ())
-        wanted = {perm[axis]: cut for axis, cut in (cuts(node) or {}).items()}
-        node.replace_input_with(0, x)
+    perm = list(inner.attributes.get_ints("perm") or ())
+    wanted = {perm[axis]: cut for axis, cut in (cuts(node) or {}).items()} if perm else {}
+    out = edit.swap(inner, node, x)
+    if perm:
         set_cuts(node, wanted, names)
-    else:
-        node.replace_input_with(0, x)
-    inputs = [out if value is x else value for value in inner.inputs]
-    attributes = list(inner.attributes.values())
-    new = ir.Node("", inner.op_type, inputs, attributes, name=inner.name, num_outputs=1)
-    edit.remove(inner)
-    new.outputs[0].name, new.outputs[0].type, new.outputs[0].shape = name, out.type, out.shape
-    node.graph.insert_after(node, new)
-    edit.replace(out, new.outputs[0])
-    for index, value in enumerate(inputs):
-        if value is out:
-            new.replace_input_with(index, out)
-    out.type = x.type
-    if inner.op_type == "Transpose" and out.shape is not None:
-        dims = list(out.shape)
-        out.shape = ir.Shape([dims[perm.index(axis)] for axis in range(len(perm))])
+        dims = edit.dims(out)
+        if dims is not None:
+            out.shape = ir.Shape([dims[perm.index(axis)] for axis in range(len(perm))])

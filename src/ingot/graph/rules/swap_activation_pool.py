@@ -20,11 +20,13 @@ _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def apply(model: ir.Model) -> int:
-    names = edit.Names(model)
-    return sum(
-        trace.outcome(found.root, _unfit(found) or found.leak() or _swap(found, names))
-        for found in match.each(model, *_PATTERNS)
-    )
+    fired = 0
+    for found in match.each(model, *_PATTERNS):
+        reason = _unfit(found) or found.leak()
+        if reason is None:
+            edit.swap(found.named["f"], found.root, found.values["x"])
+        fired += trace.outcome(found.root, reason)
+    return fired
 
 
 def _unfit(found: match.Match) -> str | None:
@@ -40,21 +42,4 @@ def _unfit(found: match.Match) -> str | None:
         return "it may fall"
     if any(not edit.is_constant(value) for value in f.inputs[1:] if value is not None):
         return "its bounds are not constant"
-    return None
-
-
-def _swap(found: match.Match, names: edit.Names) -> str | None:
-    pool, f, graph = found.root, found.named["f"], found.root.graph
-    assert graph is not None
-    out = pool.outputs[0]
-    new = ir.Node(
-        "", f.op_type, [out, *f.inputs[1:]], list(f.attributes.values()), name=f.name, num_outputs=1
-    )
-    new.outputs[0].name = names.fresh(f"{out.name}.activated")
-    new.outputs[0].type, new.outputs[0].shape = out.type, out.shape
-    graph.insert_after(pool, new)
-    edit.replace(out, new.outputs[0])
-    new.replace_input_with(0, out)
-    pool.replace_input_with(0, found.values["x"])
-    edit.remove(f)
     return None
