@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+import torch
+from torch_networks import networks
 
 import ingot
 from ingot.errors import IngotError
@@ -84,6 +87,21 @@ def check(
 def test_tensorflow(model: str, expected: str, made: Made) -> None:
     python, folder = made("tensorflow")
     check(python, folder / model, folder / f"{expected}.npz", reduction=300)
+
+
+@pytest.mark.parametrize("name", ["attention", "cnn", "control", "lstm"])
+def test_torch(name: str) -> None:
+    net, feeds = networks()[name]
+    net.eval()
+    names = list(inspect.signature(net.forward).parameters)
+    inputs = {key: value.numpy() for key, value in zip(names, feeds[0], strict=True)}
+    session = ingot.load(ingot.compile(ingot.convert(net, inputs=inputs).model))
+    for feed in feeds:
+        with torch.no_grad():
+            expected = net(*feed)
+        found = session.run(None, {key: value.numpy() for key, value in zip(names, feed, strict=True)})
+        for one, other in zip(found, expected if isinstance(expected, tuple) else (expected,), strict=True):
+            assert_close(one, other.numpy(), CLOSE, reduction=300, scale=1)
 
 
 @pytest.mark.parametrize(

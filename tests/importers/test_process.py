@@ -75,6 +75,15 @@ def test_a_missing_framework_is_named(name: str, data: bytes, install: str, tmp_
         assert "--python" in error.remedy
 
 
+def test_paddle_is_installed_by_one_line() -> None:
+    """The line of the error is that of the documentation, with the packages of `make test-frameworks`."""
+    root = Path(__file__).parents[2]
+    (line,) = re.findall(r"`(.+?)`", process.FRAMEWORKS["paddle"].remedy)
+    assert line in (root / "docs/how-to/convert-a-model.md").read_text()
+    packages = (root / "tests/frameworks/paddle.txt").read_text().split()
+    assert [word.strip("'") for word in line.partition("install ")[2].split()] == packages
+
+
 def test_a_checkpoint_of_mindspore_asks_for_it(tmp_path: Path) -> None:
     checkpoint = tmp_path / "net.ckpt"
     checkpoint.write_bytes(b"\n\x04\n\x02w\x12")

@@ -184,6 +184,37 @@ def test_residual_additions_of_integers() -> None:
     assert_a_step_apart(in_integers(proto_of(file), feeds), litert(file, feeds))
 
 
+TFLITE = [
+    "ultraface/RFB-320_raw",
+    *(f"mlperf_tiny/{name}" for name in (*TINY, "kws_ref_model_float32", "pretrainedResnet_quant")),
+    *(f"mobilenet_v1_tflite/mobilenet_v1_{name}_quant" for name in MOBILENETS),
+]
+WINDOWS = {"AveragePool", "Conv", "ConvTranspose", "MaxPool"}
+
+
+@pytest.mark.parametrize("name", TFLITE)
+def test_no_transpose_inside(name: str) -> None:
+    """Transposes stand before the first layer or after the last one that needs a layout."""
+    converted = ingot.convert(models() / f"{name}.tflite").model
+    for model in (converted, ingot.optimize(converted).model):
+        for node in model.graph:
+            if node.op_type == "Transpose":
+                before, after = around(node, forward=False), around(node, forward=True)
+                assert not (WINDOWS & before and WINDOWS & after), node.name
+
+
+def around(node: ir.Node, *, forward: bool) -> set[str]:
+    """The operators that a node's results go into, or that its inputs come from."""
+    found: set[ir.Node] = set()
+    left = [node]
+    while left:
+        at = left.pop()
+        near = at.successors() if forward else at.predecessors()
+        left += [other for other in near if other not in found]
+        found.update(near)
+    return {other.op_type for other in found}
+
+
 def test_weights_alone_in_integers() -> None:
     """LiteRT rounds the activations too where only the weights are quantised; the imported model does not."""
     file = "mlperf_tiny/kws_ref_model_float32.tflite"

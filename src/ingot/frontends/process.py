@@ -41,8 +41,9 @@ FRAMEWORKS: dict[str, Framework] = {
     ),
     "paddle": Framework(
         "Paddle",
-        "paddle2onnx needs an older onnx than ingot: install 'paddlepaddle>=3.3,<3.4' 'paddle2onnx>=2.1,<2.2' and "
-        "packaging in a virtual environment of their own, and name its Python with --python",
+        "paddle2onnx needs an older onnx than ingot, so give it an environment of its own: `python -m venv paddle && "
+        "paddle/bin/pip install 'paddlepaddle>=3.3,<3.4' 'paddle2onnx>=2.1,<2.2' packaging`; "
+        "then add --python paddle/bin/python",
     ),
     "tensorflow": Framework(
         "TensorFlow",
