@@ -17,6 +17,7 @@ from small import parse
 
 import ingot
 from ingot.errors import IngotError
+from ingot.testing import CLOSE, assert_close
 
 SECONDS = 120
 MEMORY = 1 << 31
@@ -216,3 +217,37 @@ def test_too_deep_for_python_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(IngotError) as caught:
         ingot.compile(parse("net (float[1] x) => (float[1] y) { y = Relu(x) }"), emit="source")
     assert caught.value.code == "model-too-large"
+
+
+def test_a_long_chain_compiles() -> None:
+    x = np.array([0.5], np.float32)
+    expected = x
+    for _ in range(3000):
+        expected = np.sin(expected)
+    (y,) = ingot.load(ingot.compile(chain("Sin", 3000), target="generic")).run(None, {"x": x})
+    assert_close(y, expected, CLOSE, reduction=3000)
+
+
+@pytest.mark.slow
+def test_a_very_long_chain_is_checked(bounded: None) -> None:
+    assert ingot.check(chain("Sin", 20_000)).ok
+
+
+@pytest.mark.parametrize("depth", [50, 500])
+def test_subgraphs_nested_too_deeply_for_protobuf_are_an_error(depth: int, tmp_path: Path) -> None:
+    def field(number: int, data: bytes) -> bytes:
+        length, digits = len(data), bytearray()
+        while length > 127:
+            digits.append(length & 127 | 128)
+            length >>= 7
+        return bytes([number << 3 | 2, *digits, length]) + data
+
+    node = field(1, b"x") + field(2, b"y") + field(4, b"Neg")
+    for _ in range(depth):
+        attribute = field(1, b"then_branch") + field(6, field(1, node) + field(2, b"g")) + b"\xa0\x01\x05"
+        node = field(1, b"c") + field(2, b"y") + field(4, b"If") + field(5, attribute)
+    path = tmp_path / "deep.onnx"
+    path.write_bytes(b"\x08\x08" + field(7, field(1, node) + field(2, b"g")) + field(8, b"\x10\x11"))
+    with pytest.raises(IngotError) as caught:
+        ingot.check(path)
+    assert caught.value.code == "model-invalid"

@@ -32,7 +32,7 @@ from ingot.report.peak import MEMORY, bandwidth_size, peak_flops, read_bandwidth
 from ingot.report.peers import PEERS, Job, Peer, open_peer, ready_peer
 from ingot.report.pictures import PRESETS, Preprocess, for_input, load_picture, preprocess_of
 from ingot.report.profile import profile
-from ingot.runtime.ports import Port
+from ingot.runtime.ports import DTYPES, Port
 from ingot.target import native
 from ingot.testing import CLOSE, EXACT, assert_close, data_root, reference
 
@@ -202,6 +202,17 @@ def test_symbols_get_values() -> None:
     assert bind_symbols([IDS], {"ids": ("batch", 7)}) == {"batch": 1, "length": 7}
     assert code_of(bind_symbols, [IDS], {}) == "shape-unknown"
     assert code_of(bind_symbols, [IDS], {"ids": (1, 2, 3)}) == "input-rank"
+
+
+@pytest.mark.parametrize("name", [name for name, dtype in DTYPES.items() if dtype.extension])
+def test_random_inputs_of_types_that_numpy_lacks(name: str) -> None:
+    model = parse(f"net ({name}[4,9] x) => (float[4,9] y) {{ y = Cast<to=1>(x) }}", opset=25)
+    session = ingot.load(ingot.compile(model, target="generic"))
+    arrays = make_inputs(session.get_inputs())
+    assert arrays["x"].dtype.name == DTYPES[name].extension
+    assert np.isfinite(arrays["x"].astype(np.float32)).all()
+    (y,) = session.run(None, arrays)
+    assert_close(y, arrays["x"].astype(np.float32), EXACT)
 
 
 def test_random_inputs_repeat_and_are_small() -> None:

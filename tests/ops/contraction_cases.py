@@ -9,6 +9,7 @@ from case import Case, case, weights
 
 from ingot.testing import CLOSE, ulp
 
+SIDES = ({"n": 1, "h": 1, "v": 2}, {"n": 2, "h": 7, "v": 8}, {"n": 1, "h": 17, "v": 33})
 BATCHES = ({"n": 1}, {"n": 2}, {"n": 5})
 CHANNELS = (1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33)
 
@@ -66,6 +67,8 @@ KERNELS = [
     conv("uneven_strides", "1,3,7,9", (8, 3, 3, 3), "strides=[1,2],pads=[1,1,1,1]"),
     conv("same_upper", "1,3,7,8", (8, 3, 3, 3), 'auto_pad="SAME_UPPER",strides=[2,2]', oracle="onnxruntime"),
     conv("same_lower", "1,3,7,8", (8, 3, 2, 4), 'auto_pad="SAME_LOWER",strides=[2,2]', oracle="onnxruntime"),
+    conv("same_upper_symbolic", "n,3,h,v", (8, 3, 3, 3), 'auto_pad="SAME_UPPER",strides=[2,2]', oracle="onnxruntime", sizes=SIDES),
+    conv("same_lower_symbolic", "1,4,h,v", (4, 1, 3, 2), 'auto_pad="SAME_LOWER",strides=[3,2],group=4', oracle="onnxruntime", sizes=SIDES),
     conv("same_stride_1", "1,3,5,5", (8, 3, 4, 2), 'auto_pad="SAME_UPPER"', oracle="onnxruntime"),
     conv("auto_valid", "1,3,7,8", (8, 3, 3, 3), 'auto_pad="VALID",strides=[2,2]', oracle="onnxruntime"),
     conv("whole_image", "2,17,3,4", (9, 17, 3, 4)),

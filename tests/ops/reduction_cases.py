@@ -203,6 +203,12 @@ POOLS = [
     pooled("MaxPool", "batch", "n,17,5,5", "kernel_shape=[3,3],strides=[2,2],pads=[1,1,1,1]", sizes=BATCHES),
     pooled("MaxPool", "size", "n,3,h,w", "kernel_shape=[3,3],strides=[2,2],pads=[1,1,1,1]",
            sizes=({"n": 1, "h": 5, "w": 8}, {"n": 2, "h": 1, "w": 17})),
+    *(
+        pooled(operator, f"size_{mode.lower()}", "n,3,h,w", f'kernel_shape=[3,2],strides=[2,3],auto_pad="{mode}"',
+               sizes=({"n": 1, "h": 1, "w": 2}, {"n": 2, "h": 8, "w": 17}))
+        for operator in ("MaxPool", "AveragePool")
+        for mode in ("SAME_UPPER", "SAME_LOWER")
+    ),
     pooled("AveragePool", "size", "n,3,h,w", "kernel_shape=[3,3],strides=[2,2],pads=[1,1,1,1]",
            sizes=({"n": 1, "h": 5, "w": 8}, {"n": 2, "h": 1, "w": 17})),
     pooled("MaxPool", "size_ceil", "1,3,h,w", "kernel_shape=[2,2],strides=[3,3],pads=[0,0,1,1],ceil_mode=1",

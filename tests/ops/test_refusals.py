@@ -36,8 +36,6 @@ UNSUPPORTED = [
     bad("resize_antialias_symbolic", "antialias=1 of a size known only at run time", "float[1,1,h,4] x",
         'y = Resize<mode="linear",antialias=1>(x, , s)', opset=18, constants={"s": np.array([1, 1, 0.5, 2], np.float32)}, sizes=({"h": 4},)),
     bad("resize_computed_scales", "and no bound", "float[1,1,4,4] x, float[4] s", "y = Resize(x, , s)"),
-    bad("pool_same_symbolic", "auto_pad=SAME_UPPER", "float[1,1,h,4] x", 'y = MaxPool<kernel_shape=[3,3],strides=[2,2],auto_pad="SAME_UPPER">(x)',
-        sizes=({"h": 3},)),
     bad("lstm_activations", "activation Gelu", "float[4,1,3] x",
         'y, h, c = LSTM<hidden_size=2,activations=["Gelu","Tanh","Tanh"]>(x, w, r)', constants=RECURRENT),
     bad("loop_without_end", "so it never ends", "float[3] x", "y = Loop( , , x) <body = b (int64 i, bool g, float[3] v) => (bool g, float[3] w) { w = Neg(v) }>"),

@@ -13,7 +13,7 @@ from ingot.ir.program import Dense, MatMul
 from ingot.lower.context import Context
 from ingot.lower.elementwise import const, op
 from ingot.lower.operand import Node, Operand
-from ingot.lower.reduction import spatial, summed, window_size
+from ingot.lower.reduction import spatial, stated_pads, steps_of, summed
 from ingot.lower.registry import lowers
 from ingot.lower.values import unravel
 
@@ -32,11 +32,10 @@ def convolution(ctx: Context, node: Node, x: Operand, w: Operand, bias: Operand 
     """A convolution with the node's attributes. x: (N, C, …), w: (M, C / group, …), bias: (M,), all of one dtype."""
     groups = int(node.get("group", 1))
     kernel = kernel_of(node, w)
-    strides, dilations, pads = spatial(node, x, kernel)
+    strides, dilations, pads, sizes = spatial(node, x, kernel)
     ctx.require(x.shape[1], w.shape[1] * groups)
     padded = ctx.pad(x, [(0, 0), (0, 0), *pads], 0.0)
     features = w.shape[0].value
-    sizes = [window_size(*a, False) for a in zip(x.shape[2:], kernel, strides, dilations, pads, strict=True)]
     shape: list[IxLike] = [x.shape[0], features, *sizes]
     out = ctx.axes(shape)
     taps = tuple(var(ctx.unique("r"), k) for k in kernel)
@@ -110,7 +109,7 @@ def conv_transpose(ctx: Context, node: Node) -> Operand:
     kernel = kernel_of(node, w)
     ctx.require(x.shape[1], w.shape[0])
     n = len(kernel)
-    strides, dilations, pads = spatial(node, x, kernel)
+    (strides, dilations), pads = steps_of(node, n), stated_pads(node, n)
     extra = [int(v) for v in node.get("output_padding", [0] * n)]
     given = node.get("output_shape")
     sizes: list[Ix] = []

@@ -184,34 +184,37 @@ def arg_of(ctx: Context, x: Operand, axis: int, keep: bool, name: str, last: boo
     return ctx.add(Reduce(ctx.tensor("i64", shape), out, Acc("i64"), name, (over,), value, last))
 
 
-def spatial(
-    node: Node, x: Operand, kernel: Sequence[int]
-) -> tuple[list[int], list[int], list[tuple[int, int]]]:
-    """strides, dilations and pads of a convolution or pooling window, auto_pad resolved."""
-    n = len(kernel)
-    strides = [int(s) for s in node.get("strides", [1] * n)]
-    dilations = [int(d) for d in node.get("dilations", [1] * n)]
-    mode = node.get("auto_pad", "NOTSET")
-    if mode in ("NOTSET", ""):
-        flat = [int(p) for p in node.get("pads", [0] * 2 * n)]
-        return strides, dilations, list(zip(flat[:n], flat[n:], strict=True))
-    if mode == "VALID":
-        return strides, dilations, [(0, 0)] * n
-    if mode not in ("SAME_UPPER", "SAME_LOWER"):
+def steps_of(node: Node, n: int) -> tuple[list[int], list[int]]:
+    """strides and dilations of a window of n axes."""
+    return [int(s) for s in node.get("strides", [1] * n)], [int(d) for d in node.get("dilations", [1] * n)]
+
+
+def stated_pads(node: Node, n: int) -> list[tuple[int, int]]:
+    """The attribute `pads`, none where `auto_pad` stands in for it."""
+    mode = node.get("auto_pad", "NOTSET") or "NOTSET"
+    if mode not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
         raise node.unsupported(f"auto_pad={mode}", "use SAME_UPPER, SAME_LOWER, VALID or pads")
-    pads = []
-    for d, k, s, step in zip(x.shape[2:], kernel, strides, dilations, strict=True):
-        if s == 1:
-            total = (k - 1) * step
-        elif d.is_const:
-            total = max((-(-d.value // s) - 1) * s + (k - 1) * step + 1 - d.value, 0)
-        else:
-            raise node.unsupported(
-                f"auto_pad={mode} with a stride and a size known at run time", "export with pads"
-            )
-        small, large = total // 2, total - total // 2
-        pads.append((small, large) if mode == "SAME_UPPER" else (large, small))
-    return strides, dilations, pads
+    flat = [int(p) for p in node.get("pads", [0] * 2 * n)] if mode == "NOTSET" else [0] * 2 * n
+    return list(zip(flat[:n], flat[n:], strict=True))
+
+
+def spatial(
+    node: Node, x: Operand, kernel: Sequence[int], ceil: bool = False
+) -> tuple[list[int], list[int], list[tuple[Ix, Ix]], list[Ix]]:
+    """strides, dilations and pads of a convolution or pooling window, auto_pad resolved, and how many windows there are."""
+    strides, dilations = steps_of(node, len(kernel))
+    dims, stated = x.shape[2:], stated_pads(node, len(kernel))
+    mode = node.get("auto_pad", "NOTSET")
+    if not mode.startswith("SAME"):
+        sizes = [window_size(*a, ceil) for a in zip(dims, kernel, strides, dilations, stated, strict=True)]
+        return strides, dilations, [(ix(a), ix(b)) for a, b in stated], sizes
+    pads, sizes = [], []
+    for d, k, s, step in zip(dims, kernel, strides, dilations, strict=True):
+        sizes.append(d.ceildiv(s))
+        total = maximum((sizes[-1] - 1) * s + (k - 1) * step + 1 - d, 0)
+        small = total // 2
+        pads.append((small, total - small) if mode == "SAME_UPPER" else (total - small, small))
+    return strides, dilations, pads, sizes
 
 
 def window_size(d: Ix, k: int | Ix, s: int, step: int, pads: tuple[int, int], ceil: bool) -> Ix:
@@ -226,9 +229,8 @@ def window_size(d: Ix, k: int | Ix, s: int, step: int, pads: tuple[int, int], ce
 def pool(ctx: Context, node: Node) -> Operand | list[Operand]:
     x = node.input(0)
     kernel = [int(k) for k in node.attributes["kernel_shape"]]
-    strides, dilations, pads = spatial(node, x, kernel)
     ceil = bool(node.get("ceil_mode", 0))
-    sizes = [window_size(*a, ceil) for a in zip(x.shape[2:], kernel, strides, dilations, pads, strict=True)]
+    strides, dilations, pads, sizes = spatial(node, x, kernel, ceil)
     shape = [*x.shape[:2], *sizes]
     out = ctx.axes(shape)
     taps = tuple(var(ctx.unique("r"), k) for k in kernel)

@@ -180,8 +180,7 @@ def deform_conv(ctx: Context, node: Node) -> Operand:
     bias, mask = node.optional(3), node.optional(4)
     groups, parts = int(node.get("group", 1)), int(node.get("offset_group", 1))
     kernel = [d.value for d in w.shape[2:]]
-    strides, dilations, pads = spatial(node, x, kernel)
-    sizes = [window_size(*a, False) for a in zip(x.shape[2:], kernel, strides, dilations, pads, strict=True)]
+    strides, dilations, pads, sizes = spatial(node, x, kernel)
     rank, taps, dims = len(kernel), product(map(ix, kernel)), x.shape[2:]
     ctx.require(x.shape[1], w.shape[1] * groups)
     ctx.require(offset.shape[1], taps * (parts * rank))

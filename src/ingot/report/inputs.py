@@ -8,18 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from ingot.errors import IngotError
+from ingot.runtime.ports import DTYPES
 
 Array = NDArray[Any]
 Shapes = Mapping[str, Sequence[int | str]]
 
-_NAMES = {"float": "float32", "double": "float64"}
-_NUMPY = frozenset({"bool", "float16", "float32", "float64"}) | {
-    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
-}
+_TYPES = {dtype.type_string: dtype for dtype in DTYPES.values()}
 
 
 class Port(Protocol):
@@ -180,12 +179,14 @@ def bind_symbols(ports: Sequence[Port], shapes: Shapes) -> dict[str, int]:
 
 
 def dtype_of(port: Port) -> np.dtype[Any]:
-    """The NumPy dtype of a port. Raises IngotError unsupported for the dtypes that NumPy has not."""
-    name = port.type.removeprefix("tensor(").removesuffix(")")
-    name = _NAMES.get(name, name)
-    if name not in _NUMPY:
-        raise IngotError("unsupported", f"no array can be made for dtype {name}", where=port.name)
-    return np.dtype(name)
+    """The dtype of arrays for a port, of ml_dtypes where NumPy has none. Raises IngotError unsupported where neither has."""
+    dtype = _TYPES.get(port.type)
+    if dtype is None:
+        remedy = "give it as an array, from Python"
+        raise IngotError(
+            "unsupported", f"no array can be made for {port.type}", where=port.name, remedy=remedy
+        )
+    return np.dtype(getattr(ml_dtypes, dtype.extension) if dtype.extension else dtype.numpy)
 
 
 def _is_random(value: str | Array) -> bool:
@@ -225,9 +226,10 @@ def _load(port: Port, value: str | Array, preprocess: Any) -> Array:
 
 def _random(port: Port, shape: tuple[int, ...], random: np.random.Generator) -> Array:
     dtype = dtype_of(port)
-    if np.issubdtype(dtype, np.floating):
-        return random.standard_normal(shape, np.float32).astype(dtype)
-    return random.integers(0, 2, shape).astype(dtype)
+    if dtype.kind == "b" or "int" in dtype.name:
+        return random.integers(0, 2, shape).astype(dtype)
+    values = random.standard_normal(shape, np.float32)
+    return (np.abs(values) if dtype == ml_dtypes.float8_e8m0fnu else values).astype(dtype)
 
 
 def _show(shape: Sequence[int | str]) -> str:
