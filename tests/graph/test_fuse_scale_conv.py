@@ -20,6 +20,7 @@ WEIGHTS = {
     "m": normal(5, 7),
     "b": normal(6),
     "a": normal(7),
+    "one": normal(4, 1, 1, 1),
 }
 NORM = {name: np.abs(normal(4)) + 0.5 for name in ("s", "t", "u", "r")}
 CONSTANTS = """<float[4, 1, 1] c = {2, -3, 0.5, 1}, float[1, 4, 1, 1] d = {1, 2, 3, 4}, float k = {4}, float[1, 1, 1, 5] row = {1, 2, 3, 4, 5},
@@ -28,7 +29,7 @@ float[5] e = {1, 2, 3, 4, 5}>"""
 
 def text(body: str, outputs: str = "float[A, B, C, D] y") -> str:
     return (
-        "g (float[2, 4, 5, 5] x, float[3, 5] u2, float[2, 3, 5] u3, float[6, 4, 3, 3] w, float[6, 2, 3, 3] v, float[5, 7] m, float[6] b, "
+        "g (float[2, 4, 5, 5] x, float[3, 5] u2, float[2, 3, 5] u3, float[6, 4, 3, 3] w, float[4, 1, 1, 1] one, float[6, 2, 3, 3] v, float[5, 7] m, float[6] b, "
         f"float[7] a, float[4] s, float[4] t, float[4] u, float[4] r) => ({outputs}) {CONSTANTS} {{ {body} }}"
     )
 
@@ -41,6 +42,7 @@ def text(body: str, outputs: str = "float[A, B, C, D] y") -> str:
         ("t1 = Sub(x, d) t2 = Div(t1, k) y = Conv(t2, w, b)", 2, ["Conv"]),
         ("t1 = Sub(d, x) y = Conv<group = 2>(t1, v, b)", 1, ["Conv"]),
         ("t1 = BatchNormalization(x, s, t, u, r) y = Conv(t1, w, b)", 1, ["Conv"]),
+        ("t1 = Conv<group = 4>(x, one, s) y = Conv(t1, w, b)", 1, ["Conv"]),
         ("t1 = Sub(x, d) t2 = Mul(t1, c) y = Conv<pads = [1, 1, 1, 1]>(t2, w)", 1, ["Sub", "Conv"]),
     ],
 )

@@ -129,7 +129,7 @@ def write(affine: Affine, scale: Vector, shift: Vector, names: edit.Names) -> bo
     return True
 
 
-STEPS = ("Add", "BatchNormalization", "Div", "Mul", "Sub")
+STEPS = ("Add", "BatchNormalization", "Conv", "Div", "Mul", "Sub")
 """Operators that may be a scale and a shift a channel."""
 
 
@@ -142,6 +142,8 @@ def step(
     if node.op_type == "BatchNormalization":
         found = batch_norm(node, channels)
         return None if isinstance(found, str) or axis % rank != 1 or node.inputs[0] is not value else found
+    if node.op_type == "Conv":
+        return _depthwise(node, channels) if axis % rank == 1 and node.inputs[0] is value else None
     side = 1 if node.inputs[0] is value else 0
     array = edit.constant(node.inputs[side])
     vector = None if array is None else per_channel(array, rank, channels, axis)
@@ -156,6 +158,24 @@ def step(
         return vector, zero
     with np.errstate(all="ignore"):
         return (one / vector, zero) if side == 1 else None
+
+
+def _depthwise(conv: ir.Node, channels: int) -> tuple[Vector, Vector] | None:
+    """The scale and the shift of a depthwise convolution of single elements."""
+    weights, given = edit.constant(conv.inputs[1]), edit.input_at(conv, 2)
+    bias = edit.constant(given)
+    if (
+        weights is None
+        or (given is not None and bias is None)
+        or conv.attributes.get_int("group", 1) != channels
+    ):
+        return None
+    if weights.shape[0] != channels or weights.size != channels or any(conv.attributes.get_ints("pads", ())):
+        return None
+    if any(stride != 1 for stride in conv.attributes.get_ints("strides", ())):
+        return None
+    shift = np.zeros(channels) if bias is None else bias.astype(np.float64)
+    return weights.reshape(-1).astype(np.float64), shift
 
 
 def batch_norm(norm: ir.Node, channels: int) -> tuple[Vector, Vector] | str:

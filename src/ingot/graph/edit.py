@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,17 @@ def nodes(model: ir.Model, *op_types: str) -> Iterator[ir.Node]:
         for node in list(graph):
             if node.domain == "" and (not op_types or node.op_type in op_types) and node.graph is not None:
                 yield node
+
+
+def pairs(
+    model: ir.Model, outer: Collection[str], inner: Collection[str]
+) -> Iterator[tuple[ir.Node, ir.Node]]:
+    """Nodes of `outer` whose first input a node of `inner` makes, and that node."""
+    for node in nodes(model, *outer):
+        value = input_at(node, 0)
+        producer = value.producer() if value is not None else None
+        if producer is not None and producer.op_type in inner and not producer.domain:
+            yield node, producer
 
 
 def is_constant(value: ir.Value | None) -> bool:

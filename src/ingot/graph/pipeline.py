@@ -81,6 +81,7 @@ from ingot.graph.rules import (
     sink_transposes,
     split_heads,
     split_max_pool,
+    split_separable,
     swap_activation_pool,
     unroll_loop,
 )
@@ -157,6 +158,7 @@ OPTIMIZE: dict[str, Rule] = {name: rule for name, rule in COMPILE.items() if nam
     "fold_where": fold_where.apply,
     "eliminate_expand": eliminate_expand.apply,
     "move_quantization": move_quantization.apply,
+    "split_separable": split_separable.apply,
     "hoist_slices": hoist_slices.apply,
     "sink_reshapes": sink_reshapes.apply,
     "sink_transposes": sink_transposes.apply,

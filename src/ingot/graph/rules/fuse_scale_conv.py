@@ -1,6 +1,6 @@
 """Conv(x * c + d, w, b)  ->  Conv(x, w * c, b + w * d), one constant c and d a channel
 
-Also Gemm, a MatMul without a shift, Sub, Div, BatchNormalization, and chains of these. Refuses weights that are not
+Also Gemm, a MatMul without a shift, Sub, Div, BatchNormalization, depthwise convolutions of single elements, and chains of these. Refuses weights that are not
 constant, shifts before a convolution that pads, and results of the chain that others use too.
 """
 
@@ -31,8 +31,17 @@ def _before(node: ir.Node) -> ir.Node | None:
     """What may be a scale and a shift of the node's input."""
     value = node.inputs[0]
     step = value.producer() if value is not None else None
-    found = step is not None and step.op_type in affine.STEPS and not step.domain
-    return step if found and any(edit.is_constant(v) for v in step.inputs) else None  # type: ignore[union-attr]
+    if step is None or step.op_type not in affine.STEPS or step.domain:
+        return None
+    if step.op_type == "Conv" and edit.static_dims(edit.input_at(step, 1)) != [*_single(step)]:
+        return None
+    return step if any(edit.is_constant(value) for value in step.inputs) else None
+
+
+def _single(conv: ir.Node) -> tuple[int, ...]:
+    """The weights' shape of a depthwise convolution of single elements, of as many groups as this one's."""
+    dims = edit.static_dims(edit.input_at(conv, 1)) or []
+    return (conv.attributes.get_int("group", 1), *[1] * (len(dims) - 1))
 
 
 def _fuse(node: ir.Node, names: edit.Names) -> str | None:

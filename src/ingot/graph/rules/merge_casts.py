@@ -13,13 +13,9 @@ from ingot.graph import edit, trace
 
 def apply(model: ir.Model) -> int:
     fired = 0
-    for node in edit.nodes(model, "Cast"):
-        middle = edit.input_at(node, 0)
-        inner = middle.producer() if middle is not None else None
-        if middle is None or inner is None or inner.op_type != "Cast" or inner.domain:
-            continue
-        x = inner.inputs[0]
-        if x is None or x.dtype is None or middle.dtype is None or not _keeps_all(x.dtype, middle.dtype):
+    for node, inner in edit.pairs(model, ("Cast",), ("Cast",)):
+        x, between = inner.inputs[0], inner.outputs[0].dtype
+        if x is None or x.dtype is None or between is None or not _keeps_all(x.dtype, between):
             trace.refused(node, "the first Cast may lose something")
             continue
         node.replace_input_with(0, x)

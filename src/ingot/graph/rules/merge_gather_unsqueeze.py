@@ -13,11 +13,7 @@ from ingot.graph import edit, trace
 
 def apply(model: ir.Model) -> int:
     fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Unsqueeze"):
-        middle = edit.input_at(node, 0)
-        inner = middle.producer() if middle is not None else None
-        if middle is None or inner is None or inner.op_type != "Gather" or inner.domain:
-            continue
+    for node, inner in edit.pairs(model, ("Unsqueeze",), ("Gather",)):
         index = edit.constant(inner.inputs[1])
         given = edit.input_at(node, 1)
         axes = node.attributes.get_ints("axes") if given is None else edit.integers(given)
@@ -25,7 +21,7 @@ def apply(model: ir.Model) -> int:
             continue
         if axes is None or list(axes) != [inner.attributes.get_int("axis", 0)]:
             trace.refused(node, "it adds another axis than the one that was taken from")
-        elif edit.only_user(middle) is not node:
+        elif edit.only_user(inner.outputs[0]) is not node:
             trace.refused(node, "the element has other users")
         else:
             assert node.graph is not None

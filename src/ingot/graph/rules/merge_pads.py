@@ -16,14 +16,9 @@ def apply(model: ir.Model) -> int:
     if edit.opset(model) < 11:
         return 0
     fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Pad"):
-        middle = edit.input_at(node, 0)
-        inner = middle.producer() if middle is not None else None
-        if middle is None or inner is None or inner.op_type != "Pad" or inner.domain:
-            continue
-        reason = (
-            "the inner Pad has other users" if edit.only_user(middle) is not node else _unfit(node, inner)
-        )
+    for node, inner in edit.pairs(model, ("Pad",), ("Pad",)):
+        alone = edit.only_user(inner.outputs[0]) is node
+        reason = _unfit(node, inner) if alone else "the inner Pad has other users"
         if reason is not None:
             trace.refused(node, reason)
             continue

@@ -19,11 +19,7 @@ def apply(model: ir.Model) -> int:
     if edit.opset(model) < 10:
         return 0
     fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Slice"):
-        middle = edit.input_at(node, 0)
-        inner = middle.producer() if middle is not None else None
-        if inner is None or inner.op_type != "Slice" or inner.domain:
-            continue
+    for node, inner in edit.pairs(model, ("Slice",), ("Slice",)):
         first, second = cuts(inner), cuts(node)
         if first is None or second is None:
             reason = "its bounds are not constant"

@@ -12,11 +12,7 @@ from ingot.graph import edit, trace
 
 def apply(model: ir.Model) -> int:
     fired = 0
-    for node in edit.nodes(model, "Transpose"):
-        middle = edit.input_at(node, 0)
-        inner = middle.producer() if middle is not None else None
-        if inner is None or inner.op_type != "Transpose" or inner.domain:
-            continue
+    for node, inner in edit.pairs(model, ("Transpose",), ("Transpose",)):
         first, second = _perm(inner), _perm(node)
         if first is None or second is None or len(first) != len(second):
             trace.refused(node, "a permutation is not known")
