@@ -644,6 +644,17 @@ def test_a_range_of_a_value_inside_bounds_a_size_that_a_run_tells(stated: str) -
         session.run(None, {"n": np.array(65)})
 
 
+def test_a_size_without_a_bound_is_told_with_a_shape_that_bounds_it() -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> m (float[1,3] x, int64[2] s) => (float[a,3] y) { y = Expand(x, s) }'
+    )
+    (gap,) = ingot.check(model).gaps
+    assert gap.remedy.endswith("--shape y:1..512x3")
+    session = ingot.load(ingot.compile(model, shapes={"y": ("1..512", 3)}))
+    x = np.ones((1, 3), np.float32)
+    assert session.run(None, {"x": x, "s": np.array([4, 1])})[0].shape == (4, 3)
+
+
 def test_a_range_bounds_the_arena_and_the_sizes_of_a_run() -> None:
     model = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 17]> m (float[n,64] x) => (float[n,64] y) '

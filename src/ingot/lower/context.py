@@ -448,10 +448,11 @@ class Context:
 
     def unbounded(self, what: str, output: int) -> IngotError:
         """The refusal of a size that nothing bounds."""
-        name = self.node.outputs[output]
+        name, declared = self.node.outputs[output], self.node.declared[output] or [None]
+        dims = "x".join(str(d) if isinstance(d, int) else "1..512" for d in declared)
         return self.node.unsupported(
             f"{what} has a size that is known only at run time, and no bound",
-            f"state the shape of {name!r} in the model, or with --shape, such as --shape {name}:1..512",
+            f"state the shape of {name!r} in the model, or with --shape, such as --shape {name}:{dims}",
         )
 
     def copy(self, operand: Operand) -> Tensor:
