@@ -32,7 +32,7 @@ MODELS = Path(__file__).parent / "native"
 WEIGHTS = np.array([1, 2, 3, 4], "<f4").tobytes()
 DIGEST = hashlib.sha256(WEIGHTS).digest()
 SCALE_DIGEST = ",".join(map(str, DIGEST))
-KINDS = [name for name, dtype in DTYPES.items() if dtype.number <= 16 or name == "float8e5m2"]
+KINDS = [n for n, dtype in DTYPES.items() if n != "string" and (dtype.number <= 16 or n == "float8e5m2")]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 SYSTEM_CC = shutil.which("gcc") or shutil.which("cc")
 ZIG = [sys.executable, "-m", "ziglang"]

@@ -65,7 +65,7 @@ def _show(result: Inference) -> None:
         title = f"{name}: {array.dtype} {shape_text(array.shape)}"
         rows = result.classes.get(name)
         if rows is None:
-            values = " ".join(f"{value:.6g}" for value in array.ravel()[:8].tolist())
+            values = " ".join(map(value_text, array.ravel()[:8].tolist()))
             print(f"{title}\n  {values}{' ...' if array.size > 8 else ''}")
             continue
         table = [
@@ -80,3 +80,8 @@ def _show(result: Inference) -> None:
         ]
         print_table(title, [*(["row"] if len(rows) > 1 else []), "class", "score", "probability"], table)
     print(f"loaded in {seconds_text(result.load_seconds)}, first run in {seconds_text(result.run_seconds)}")
+
+
+def value_text(value: object) -> str:
+    """A number in six digits, a string as Python writes it."""
+    return repr(value) if isinstance(value, str) else f"{value:.6g}"

@@ -45,7 +45,7 @@ class Inference:
     run_seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The report for JSON: of each output its shape, dtype, range, first 16 values and best classes."""
+        """The report for JSON: of each output its shape, dtype, range (of numbers), first 16 values and best classes."""
         return {
             "name": self.name,
             "target": self.target,
@@ -61,7 +61,7 @@ class Inference:
             "dtype": str(array.dtype),
             "first": values[:16].tolist(),
         }
-        if array.size:
+        if array.size and array.dtype.kind != "O":
             entry |= {"min": values.min().item(), "max": values.max().item()}
         if name in self.classes:
             entry["classes"] = [[vars(one) for one in row] for row in self.classes[name]]
@@ -157,7 +157,7 @@ def save_outputs(outputs: Mapping[str, Array], folder: str | Path) -> list[Path]
         Path(folder).mkdir(parents=True, exist_ok=True)
         for name, array in outputs.items():
             paths.append(Path(folder) / f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.npy")
-            np.save(paths[-1], array)
+            np.save(paths[-1], array.astype(np.str_) if array.dtype.kind == "O" else array)
     except OSError as error:
         raise IngotError(
             "output-unwritable",

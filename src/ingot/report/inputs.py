@@ -19,6 +19,8 @@ Array = NDArray[Any]
 Shapes = Mapping[str, Sequence[int | str]]
 
 _TYPES = {dtype.type_string: dtype for dtype in DTYPES.values()}
+STRINGS = ("", "a", "word", "two words", "Straße")
+"""What random strings are picked from."""
 
 
 class Port(Protocol):
@@ -114,7 +116,7 @@ def make_inputs(
     """An array for every input of a session.
 
     given: input name -> array, file (a picture or .npy), or "random", which is also what the others get: floats from the
-    normal distribution, integers and booleans that are 0 or 1. Symbolic dimensions take their value from the given arrays,
+    normal distribution, integers and booleans that are 0 or 1, strings some of a few. Symbolic dimensions take their value from the given arrays,
     then from `shapes`; one that only ever comes first in a shape counts as a batch and is 1. preprocess: for pictures, as
     `preprocess_of` takes it. Raises IngotError shape-unknown, input-unreadable and option-invalid.
     """
@@ -225,6 +227,8 @@ def _load(port: Port, value: str | Array, preprocess: Any) -> Array:
 
 
 def _random(port: Port, shape: tuple[int, ...], random: np.random.Generator) -> Array:
+    if port.type == "tensor(string)":
+        return random.choice(np.array(STRINGS, object), shape)
     dtype = dtype_of(port)
     if dtype.kind == "b" or "int" in dtype.name:
         return random.integers(0, 2, shape).astype(dtype)
