@@ -23,6 +23,7 @@ from ingot.graph.part import before, part, uses
 from ingot.ir.nodes import Acc, Const, Op
 from ingot.ir.program import Dense, Program
 from ingot.lower import elementwise
+from ingot.report.inputs import read_arrays
 from ingot.testing import CLOSE, Array, assert_close, reference
 
 pytest.importorskip("onnxruntime")
@@ -80,6 +81,14 @@ def test_a_broken_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert [node.op_type for node in model.graph.node] == ["Tanh"]
     assert_close(reference(model, feed)[0], expected, CLOSE, scale=1.0)
     assert not np.allclose(ingot.load(ingot.compile(model)).run(None, feed)[0], expected)
+    again = ingot.compare(
+        tmp_path / "small" / "model.onnx", read_arrays(tmp_path / "small" / "test_data_set_0")
+    )
+    assert again.departure is not None
+    assert again.departure.node == "tanh"
+    with pytest.raises(IngotError) as caught:
+        read_arrays(tmp_path)
+    assert caught.value.code == "input-unreadable"
 
 
 def test_a_broken_fusion_needs_more_than_one_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -122,6 +131,13 @@ def test_a_broken_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.suspects == ("rule fuse_conv_batch_norm",)
     assert result.departure is not None
     assert result.departure.node in ("norm", "relu")
+
+
+def test_a_value_that_is_infinite_on_one_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    off = lambda x, node: Op("mul", (x, Const(float("inf"), "f32")), "f32")  # noqa: E731
+    monkeypatch.setitem(elementwise.UNARY, "Tanh", off)
+    result = ingot.compare(net())
+    assert [output.relative for output in result.outputs] == [np.inf, np.inf]
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,7 +19,11 @@ def command(
     inputs: Inputs = None,
     arrays: Annotated[
         Path | None,
-        typer.Option("--inputs", help="File of arrays by input name, .npz.", show_default=False),
+        typer.Option(
+            "--inputs",
+            help="File of arrays by input name, .npz, or the test_data_set_0 of a reproducer.",
+            show_default=False,
+        ),
     ] = None,
     shape: Shapes = None,
     target: Target = "native",
@@ -77,4 +81,5 @@ def _show(result: Comparison) -> None:
         print(f"first departure: {first.operator} {first.node}, value {first.value}: {first.problem}")
         print(f"nodes that show it: {first.nodes}")
         if first.reproducer:
-            print(f"reproducer: {first.reproducer}")
+            folder = first.reproducer
+            print(f"reproducer: ingot compare {folder}/model.onnx --inputs {folder}/test_data_set_0")

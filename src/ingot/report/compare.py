@@ -27,7 +27,7 @@ _PROBABILITIES = frozenset({"Softmax", "Sigmoid", "HardSigmoid", "Tanh", "Erf", 
 @dataclass(frozen=True)
 class Output:
     """One output. relative: the norm of the difference as a share of the norm. largest: difference as a share of the
-    largest value. problem: how it departs from the reference, "" where it does not.
+    largest value; both infinite where one side alone is infinite or NaN at some place. problem: how it departs from the reference, "" where it does not.
     """
 
     name: str
@@ -167,6 +167,8 @@ def _output(name: str, got: Any, wanted: Any, problem: str) -> Output:
         return Output(name, error, error, problem)
     a, b = np.asarray(wanted).astype(np.complex128).ravel(), np.asarray(got).astype(np.complex128).ravel()
     real = np.isfinite(a) & np.isfinite(b)
+    if problem and not np.array_equal(a[~real], b[~real], equal_nan=True):
+        return Output(name, np.inf, np.inf, problem)
     difference, size = np.abs(a - b)[real], np.abs(a[real])
     relative = float(np.linalg.norm(difference) / max(float(np.linalg.norm(size)), 1e-30))
     largest = float(difference.max(initial=0.0) / max(float(size.max(initial=0.0)), 1e-30))

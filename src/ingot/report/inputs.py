@@ -91,10 +91,14 @@ def parse_inputs(options: Iterable[str], names: Sequence[str]) -> dict[str, str]
 
 
 def read_arrays(path: str | Path, options: Iterable[str] = ()) -> dict[str, str | Array]:
-    """The arrays of a .npz file by name, which `--input` options "name=file" add to. Raises IngotError input-unreadable."""
+    """The arrays by name of a .npz file, or of a folder of ONNX's backend tests (input_0.pb …), which `--input` options
+    "name=file" add to. Raises IngotError input-unreadable."""
+    if Path(path).is_dir():
+        found = _read_data_set(Path(path))
+        return found | _named(options)
     try:
         with np.load(path, allow_pickle=False) as file:
-            found: dict[str, str | Array] = dict(file.items())
+            found = dict(file.items())
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise IngotError(
             "input-unreadable",
@@ -102,8 +106,38 @@ def read_arrays(path: str | Path, options: Iterable[str] = ()) -> dict[str, str 
             where=str(path),
             remedy="write the file with numpy.savez(path, **arrays)",
         ) from error
+    return found | _named(options)
+
+
+def _named(options: Iterable[str]) -> dict[str, str | Array]:
     pairs = (option.partition("=") for option in options)
-    return found | {name: value for name, _, value in pairs}
+    return {name: value for name, _, value in pairs}
+
+
+def _read_data_set(folder: Path) -> dict[str, str | Array]:
+    """The inputs in a folder as a reproducer has it."""
+    import onnx
+
+    found: dict[str, str | Array] = {}
+    for path in sorted(folder.glob("input_*.pb")):
+        try:
+            tensor = onnx.load_tensor(path)
+            found[tensor.name] = onnx.numpy_helper.to_array(tensor)
+        except Exception as error:
+            raise IngotError(
+                "input-unreadable",
+                f"this is no tensor of ONNX: {error}",
+                where=str(path),
+                remedy="name a folder that `ingot compare --reproducer` wrote",
+            ) from error
+    if not found:
+        raise IngotError(
+            "input-unreadable",
+            "the folder has no input_0.pb",
+            where=str(folder),
+            remedy="name the folder test_data_set_0 of a reproducer",
+        )
+    return found
 
 
 def make_inputs(
