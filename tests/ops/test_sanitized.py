@@ -81,7 +81,7 @@ def build(group: Group, folder: Path) -> Path:
     flags = [
         "-std=gnu11",
         "-O1",
-        "-g",
+        "-g1",
         "-shared",
         "-fPIC",
         "-fvisibility=hidden",
