@@ -78,8 +78,8 @@ def steps_of(
 ) -> list[tuple[Operation, Built, Mapping[Tensor, Layout]]]:
     graph = onnx_ir.from_proto(model)
     optimize(graph)
-    _, layouts, steps = schedule(graph, "net", resolve(target), None, choices)
-    return [(step.operation, step.built, layouts) for step in steps]
+    _, assigned, steps = schedule(graph, "net", resolve(target), None, choices)
+    return [(step.operation, step.built, assigned.layouts) for step in steps]
 
 
 def interpreted(built: Built, layouts: Mapping[Tensor, Layout]) -> list[Array]:

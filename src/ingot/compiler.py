@@ -30,6 +30,7 @@ from ingot.ir.show import show_program
 from ingot.ir.verify import verify
 from ingot.ir.work import macs
 from ingot.kernels.choice import Choices
+from ingot.kernels.layout_cost import LayoutCost
 from ingot.kernels.operands import rearrange
 from ingot.kernels.select import build
 from ingot.kernels.use_winograd import DEFAULT_ERROR, use_winograd
@@ -37,9 +38,10 @@ from ingot.lower import lowering
 from ingot.lower.registry import REGISTRY
 from ingot.runtime.ports import Port
 from ingot.runtime.sources import native_text
-from ingot.schedule import layout
+from ingot.schedule.assignment import Assignment, choose
 from ingot.schedule.fuse import fuse
-from ingot.schedule.memory import Plan, plan
+from ingot.schedule.layout import Layout
+from ingot.schedule.memory import Plan, plan, typical_values
 from ingot.schedule.peel import peel_borders
 from ingot.schedule.precision import use_bf16
 from ingot.schedule.recognise import recognise
@@ -69,8 +71,8 @@ class Observer(Protocol):
     def applied(self, report: PassReport) -> None:
         """What one application of a graph rule did to it."""
 
-    def planned(self, program: Program, steps: Sequence[Step], memory: Plan) -> None:
-        """What runs, and where its tensors lie."""
+    def planned(self, program: Program, steps: Sequence[Step], memory: Plan, assigned: Assignment) -> None:
+        """What runs, and where and in which layouts its tensors lie."""
 
 
 def compile(
@@ -156,16 +158,16 @@ def compile(
             )
         results = search.results
     choices = Choices({key: result.pick for key, result in results.items()} if file else None)
-    program, layouts, steps = schedule(graph, label, chosen, stages, choices, precision, winograd_error)
+    program, assigned, steps = schedule(graph, label, chosen, stages, choices, precision, winograd_error)
     with stages("memory"):
-        memory = plan(program, layouts)
+        memory = plan(program, assigned.layouts)
     if observer is not None:
-        observer.planned(program, steps, memory)
+        observer.planned(program, steps, memory, assigned)
     with stages("emit"):
         emitted = write_c(program, steps, memory, chosen, __version__, profile)
     with stages("build"):
         files = _build(program, emitted, compiler, chosen, emit, stages)
-    package = _package(program, graph, emitted, memory, chosen, files, choices, precision)
+    package = _package(program, graph, emitted, memory, assigned, chosen, files, choices, precision)
     package.report |= {"nodes_before": before, "nodes_after": after, "seconds": dict(stages.seconds), **tuned}
     if profile:
         package.report["steps"] = list(zip(emitted.order, program.operations, strict=True))
@@ -180,7 +182,7 @@ def schedule(
     choices: Choices | None = None,
     precision: str = "f32",
     winograd_error: float = DEFAULT_ERROR,
-) -> tuple[Program, dict[Tensor, layout.Layout], list[Step]]:
+) -> tuple[Program, Assignment, list[Step]]:
     """The middle of the pipeline: an optimised model becomes kernels in chosen layouts, in the order they run."""
     stages = stages or _Stages(None, Trace())
     choices = choices or Choices()
@@ -202,15 +204,15 @@ def schedule(
             use_bf16(program)
             _after("precision", program, trace)
     with stages("layout"):
-        layouts = layout.assign(program, target.lanes)
-        rearrange(program, layouts, target)
-        _after("layout", program, trace, layouts)
+        assigned = choose(program, target.lanes, LayoutCost(target, typical_values(program)))
+        rearrange(program, assigned.layouts, target)
+        _after("layout", program, trace, assigned.layouts)
     with stages("kernels"):
-        steps = _kernels(program, layouts, target, stages, choices)
+        steps = _kernels(program, assigned.layouts, target, stages, choices)
     for step in steps:
         kernel = step.built.kernel
         trace.say(2, f"{kernel.name}: {show(kernel.tasks)} tasks for {', '.join(step.operation.nodes)}")
-    return program, layouts, steps
+    return program, assigned, steps
 
 
 def maker(
@@ -226,13 +228,13 @@ def maker(
 
     def make(picks: Mapping[str, str], *, clocks: bool, known: Variant | None = None) -> Variant:
         stages, choices = _Stages(None, Trace(silent=True)), Choices(picks)
-        program, layouts, steps = schedule(graph, name, target, stages, choices, precision, winograd_error)
-        memory = plan(program, layouts)
+        program, assigned, steps = schedule(graph, name, target, stages, choices, precision, winograd_error)
+        memory = plan(program, assigned.layouts)
         emitted = write_c(
             program, steps, memory, target, __version__, clocks, known.emitted if known else None
         )
         files = _build(program, emitted, compiler, target, "library", stages)
-        package = _package(program, graph, emitted, memory, target, files, choices, precision)
+        package = _package(program, graph, emitted, memory, assigned, target, files, choices, precision)
         return Variant(
             package, name, choices.sites, program.operations, program.inputs, memory.typical, emitted, clocks
         )
@@ -324,7 +326,7 @@ def label_of(
 
 def _kernels(
     program: Program,
-    layouts: Mapping[Tensor, layout.Layout],
+    layouts: Mapping[Tensor, Layout],
     target: Target,
     stages: _Stages,
     choices: Choices,
@@ -353,7 +355,7 @@ def _kernels(
 
 
 def _after(
-    stage: str, program: Program, trace: Trace, layouts: Mapping[Tensor, layout.Layout] | None = None
+    stage: str, program: Program, trace: Trace, layouts: Mapping[Tensor, Layout] | None = None
 ) -> None:
     if debug.verify():
         verify(program)
@@ -449,6 +451,7 @@ def _package(
     graph: onnx_ir.Model,
     emitted: Emitted,
     memory: Plan,
+    assigned: Assignment,
     target: Target,
     files: dict[str, bytes | Path],
     choices: Choices,
@@ -487,6 +490,7 @@ def _package(
         "kernels": kernels,
         "tuned": choices.changed,
         "winograd_error": program.winograd_error,
+        "layout": assigned.to_dict(),
         "macs": program.macs,
         "model": {
             "producer": graph.producer_name or "",
@@ -504,6 +508,7 @@ def _package(
         **sizes,
         "precision": precision,
         "winograd_error": program.winograd_error,
+        "layout": assigned.summary(),
         "tuned": len(choices.changed),
         "symbols": {v.name: _sizes_of(v, memory) for v in program.symbols if v not in program.bounds()},
     }

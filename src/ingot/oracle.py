@@ -43,11 +43,11 @@ def interpret_model(
     graph = load_model(model, shapes)
     needed = {"expand_gradient", "inline_functions", "lift_constants", "infer_shapes", "expand_operators"}
     optimize(graph, () if optimise else RULES.keys() - needed, keep=REGISTRY)
-    program, layouts, scheduled = schedule(graph, "model", resolve(target, precision), precision=precision)
+    program, assigned, scheduled = schedule(graph, "model", resolve(target, precision), precision=precision)
     steps = [(step.operation, step.built) for step in scheduled]
     for _, built in steps:
         verify_kernel(built.kernel)
-    return lambda feed: _interpret(program, layouts, steps, feed)
+    return lambda feed: _interpret(program, assigned.layouts, steps, feed)
 
 
 def _interpret(

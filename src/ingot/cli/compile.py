@@ -136,6 +136,17 @@ def _sizes(symbols: dict[str, dict[str, int]]) -> str:
     return f" {most}({', '.join(words)})" if words else ""
 
 
+def _layout(layout: dict[str, Any]) -> list[list[str]]:
+    """What was chosen where there was a choice, what conversions take, and what a single layout would take."""
+    if not layout["tensors"]:
+        return []
+    kinds = ", ".join(f"{count} {kind}" for kind, count in layout["tensors"].items())
+    spent = layout["conversion_cycles"] / max(layout["cycles"], 1)
+    copies = f", {layout['copies']} copies" if layout["copies"] else ""
+    saved = f"{layout['saved']:.1%} less than all {layout['best_single']}"
+    return [["layouts", f"{kinds}{copies}; conversions take {spent:.1%}; {saved} (estimated)"]]
+
+
 def _rows(report: dict[str, Any]) -> list[list[str]]:
     rows = [
         ["nodes", f"{report['nodes_before']} in the model, {report['nodes_after']} after the graph passes"],
@@ -150,6 +161,7 @@ def _rows(report: dict[str, Any]) -> list[list[str]]:
         ["target", report["target"]],
         ["precision", _precision(report)],
     ]
+    rows += _layout(report["layout"])
     rows += _accuracy(report.get("accuracy", {}))
     if report["tuned"]:
         rows.append(["tuned", f"{report['tuned']} choices differ from the default"])

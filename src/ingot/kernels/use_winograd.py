@@ -27,7 +27,7 @@ DEFAULT_ERROR = 1.5e-5
 """The bound on that error unless the user sets one. F(6, 3) is left out: it gains little over F(4, 3), its transforms
 being larger than the registers."""
 
-_INPUT, _OUTPUT = {4: 4.1, 6: 7.5, 8: 13.6}, {4: 3.6, 6: 5.4, 8: 8.4}
+INPUT_CYCLES, OUTPUT_CYCLES = {4: 4.1, 6: 7.5, 8: 13.6}, {4: 3.6, 6: 5.4, 8: 8.4}
 """Cycles to transform a vector of n x n tiles, loads and stores included, by n; measured."""
 
 OVERHEAD = 1500.0
@@ -106,7 +106,7 @@ def _tiles(conv: Dense, m: int) -> tuple[Ix, Ix]:
 def _methods(conv: Dense, target: Target, precision: str, error: float) -> list[Candidate[Method | None]]:
     """The ways to compute it, None for the direct convolution, the least estimated time first; [] for no choice.
 
-    In cycles for one image: multiply-adds at one vector a cycle (of bf16 two), transforms at `_INPUT` and `_OUTPUT`, weights from
+    In cycles for one image: multiply-adds at one vector a cycle (of bf16 two), transforms at `INPUT_CYCLES` and `OUTPUT_CYCLES`, weights from
     memory at 8 bytes a cycle where they overflow the L2 cache. Winograd has to gain 5 %.
     """
     high, wide, channels, features = conv.weight.shape
@@ -135,7 +135,9 @@ def _methods(conv: Dense, target: Target, precision: str, error: float) -> list[
         products = max(
             1.05 * n * n * tiles * channels * vectors / rate, streaming(n * n * channels * features)
         )
-        transforms = down * across * n * n * (-(-channels // lanes) * _INPUT[n] + vectors * _OUTPUT[n])
+        transforms = (
+            down * across * n * n * (-(-channels // lanes) * INPUT_CYCLES[n] + vectors * OUTPUT_CYCLES[n])
+        )
         for share, rows in enumerate(_heights(conv, m, target, item)):
             cost = products + transforms + (1 + share) * OVERHEAD
             found.append(Candidate(f"F({m}) by {rows}", cost, Method(m, rows)))

@@ -19,7 +19,7 @@ from ingot.frontends import load_model
 from ingot.graph.pipeline import PassReport, optimize
 from ingot.graph.trace import place
 from ingot.ir.index import evaluate, show
-from ingot.ir.program import Loop, Operation, Program
+from ingot.ir.program import Loop, Operation, Program, Tensor
 from ingot.ir.work import Work, kind, work
 from ingot.lower.registry import REGISTRY
 from ingot.report.cost import ENERGY_SOURCE, energy, node_macs
@@ -27,6 +27,7 @@ from ingot.report.inputs import Shapes
 from ingot.report.inspect import facts, inspect
 from ingot.report.optimize import destination
 from ingot.report.sources import is_folder
+from ingot.schedule.assignment import Assignment
 from ingot.schedule.memory import Plan, plan
 from ingot.target import resolve
 from ingot.version import __version__
@@ -75,8 +76,9 @@ class Recorder:
             self._order = self._snapshot()
             self._passes.append({"rule": report.name, "fired": report.fired, "order": self._order})
 
-    def planned(self, program: Program, steps: Sequence[Step], memory: Plan) -> None:
-        """What runs, and where its tensors lie."""
+    def planned(self, program: Program, steps: Sequence[Step], memory: Plan, assigned: Assignment) -> None:
+        """What runs, and where and in which layouts its tensors lie."""
+        converted = {id(c.operation): c for c in assigned.conversions}
         self._symbols |= memory.typical
         works = [_work(step.operation, memory.typical) for step in steps]
         known = [one for one in works if one is not None]
@@ -92,9 +94,16 @@ class Recorder:
                     "macs": None if done is None else done.macs,
                     "flops": None if done is None else done.flops,
                     "bytes": None if done is None else done.bytes,
+                    "layout": _layout(step.operation.output, assigned),
+                    "reads": [_layout(t, assigned) for t in step.operation.inputs() if t.kind != "const"],
+                    "cycles": assigned.cycles.get(step.operation),
+                    "conversion": converted[id(step.operation)].cycles
+                    if id(step.operation) in converted
+                    else 0,
                 }
                 for step, done in zip(steps, works, strict=True)
             ],
+            "layout": assigned.summary(),
             "memory": {
                 "arena": memory.typical_size,
                 "peak": memory.lower_bound,
@@ -123,7 +132,7 @@ class Recorder:
         """The page's data; every value fits JSON, and the same model gives the same data.
 
         What `inspect` tells of the model, and "nodes": every node that was there at some time, "before" and each pass's
-        "order": their numbers, in order; "values" by name; "operations", "memory" and "run" of the compiled program, left
+        "order": their numbers, in order; "values" by name; "operations", "layout", "memory" and "run" of the compiled program, left
         out where it cannot be compiled for the "problem".
         """
         for node, record in zip(self._nodes, self._records, strict=True):
@@ -224,8 +233,8 @@ def page_data(
     recorder.loaded(graph)
     optimize(graph, on_pass=recorder.applied, keep=REGISTRY)
     try:
-        program, layouts, steps = schedule(graph, name, chosen, precision=precision)
-        recorder.planned(program, steps, plan(program, layouts))
+        program, assigned, steps = schedule(graph, name, chosen, precision=precision)
+        recorder.planned(program, steps, plan(program, assigned.layouts), assigned)
     except IngotError as error:
         recorder.problem = str(error)
     return recorder.data()
@@ -260,6 +269,13 @@ def _work(operation: Operation, symbols: Mapping[str, int]) -> Work | None:
     if once is None or turns == 0:
         return None
     return Work(once.macs * turns, once.flops * turns, once.bytes * turns)
+
+
+def _layout(tensor: Tensor, assigned: Assignment) -> str:
+    """The kind of layout, where there was a choice, and the order of the axes."""
+    root = tensor.root()[0]
+    order = assigned.layouts[root].describe()
+    return f"{assigned.kinds[root]}: {order}" if root in assigned.kinds else order
 
 
 def _is_constant(value: ir.Value) -> bool:

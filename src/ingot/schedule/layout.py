@@ -1,7 +1,8 @@
-"""Where each tensor's elements lie: row-major, or blocked by a vector of channels, chosen per tensor.
+"""Where each tensor's elements lie: in an order of its axes, or blocked by a vector of channels.
 
-Inputs and outputs of the model are row-major. What a Dense writes is blocked along its features, and elementwise,
-window and row operations keep the layout of what they read, so conversions are needed only at the model's ends.
+By the rules here inputs and outputs of the model are row-major. What a Dense writes is blocked along its features, and
+elementwise, window and row operations keep the layout of what they read, so conversions are needed only at the model's
+ends. `assignment` starts from that and looks for something better among the `alternatives`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ingot.ir.index import Ix, ix, product, weighted_sum
+from ingot.ir.index import Ix, ix, product, var, weighted_sum
 from ingot.ir.nodes import Read, size_of
 from ingot.ir.program import (
     Attention,
@@ -215,12 +216,19 @@ def _choose(
         like = [layouts.get(r.tensor.root()[0]) for r in operation.reads()]
         if not any(k is not None and k.blocked == axis for k in like):
             return row_major(root.rank)
+    return _blocks(root, axis, lanes, edges) or row_major(root.rank)
+
+
+def _blocks(
+    root: Tensor, axis: int, lanes: int, edges: Mapping[Tensor, Mapping[int, set[Ix]]]
+) -> Layout | None:
+    """Blocked along an axis, as far as the regions in it allow."""
     block = natural_block(root.shape[axis], lanes)
     for edge in edges.get(root, {}).get(axis, set()):
         while block > 1 and not (edge.is_const and edge.value % block == 0):
             block //= 2
     if block < 4 or (root.shape[axis].is_const and root.shape[axis].value < 3):
-        return row_major(root.rank)
+        return None
     made = blocked_by(root.rank, axis, block)
     item = size_of(root.dtype)
     step = made.strides(root.shape)[made.order.index(axis)]
@@ -262,3 +270,95 @@ def _reads(value: object) -> list[Read]:
     from ingot.ir.nodes import walk
 
     return [n for n in walk(value) if isinstance(n, Read)]  # type: ignore[arg-type]
+
+
+FAMILIES = ("channels first", "channels last", "blocked")
+"""The kinds of layout that are looked at: NCHW, NHWC, and NCHW with a vector of channels innermost."""
+
+
+def alternatives(
+    program: Program, rules: Mapping[Tensor, Layout], lanes: int
+) -> dict[Tensor, dict[str, Layout]]:
+    """For each tensor that need not lie as the rules say, its layouts by kind.
+
+    Those are temporaries that any kernel may read and write, and inputs, which stay where they are but may be copied.
+    """
+    channels = _channel_axes(program)
+    edges = _region_edges(program)
+    fixed = _matrix_operands(program)
+    for operation in program.operations:
+        if isinstance(operation, WinogradInput):
+            fixed.add(operation.output.root()[0])
+        elif isinstance(operation, WinogradOutput):
+            fixed.add(operation.products.root()[0])
+        elif not isinstance(operation, Map | Reduce | Row | Dense | Fill):
+            values = isinstance(operation, MatMul | Attention)
+            fixed |= {t.root()[0] for t in operation.writes()}
+            fixed |= set() if values else {t.root()[0] for t in operation.inputs()}
+        fixed |= {t.root()[0] for t in operation.flags()}
+    found = {}
+    for tensor, axis in channels.items():
+        if tensor in fixed or tensor.kind not in ("temp", "input") or tensor.rank < 2:
+            continue
+        others = [a for a in range(tensor.rank) if a != axis]
+        first = Layout((*others[:1], axis, *others[1:]))
+        by_kind = {"channels first": first, "channels last": Layout((*others, axis))}
+        if tensor.rank == 2:
+            by_kind = {"channels last": row_major(2)} if axis == 1 else {"channels first": row_major(2)}
+        blocked = _blocks(tensor, axis, lanes, edges)
+        if blocked is not None:
+            by_kind["blocked"] = blocked
+        same = {_places(layout, tensor): layout for layout in (*by_kind.values(), rules[tensor])}
+        if len(same) > 1:
+            found[tensor] = {kind: same[_places(layout, tensor)] for kind, layout in by_kind.items()}
+    return found
+
+
+def _places(layout: Layout, tensor: Tensor) -> tuple[Ix, Ix]:
+    """What two layouts of a tensor that put every element in the same place have in common."""
+    at = [ix(0) if d == ix(1) else ix(var(f"{a}", d)) for a, d in enumerate(tensor.shape)]
+    return layout.offset(at, tensor.shape), layout.size(tensor.shape)
+
+
+def _channel_axes(program: Program) -> dict[Tensor, int]:
+    """Which axis of a tensor is its channels: features of a Dense, what a Dense sums over, and what such an axis becomes
+    or comes from elsewhere."""
+    found: dict[Tensor, int] = {}
+    for operation in program.operations:
+        root = operation.output.root()[0]
+        if isinstance(operation, Dense):
+            found.setdefault(root, operation.feature)
+        elif isinstance(operation, WinogradInput | WinogradOutput):
+            found.setdefault(root, 1)
+        elif isinstance(operation, Map | Reduce | Row):
+            for tensor, axis, own in _walked(operation):
+                if found.get(tensor) == axis:
+                    found.setdefault(root, own)
+    for operation in reversed(program.operations):
+        if isinstance(operation, Dense):
+            axes = [a for a, i in enumerate(operation.x_index) if operation.channel in i.variables()]
+            if len(axes) == 1:
+                found.setdefault(operation.x.root()[0], axes[0])
+        elif isinstance(operation, WinogradInput):
+            found.setdefault(operation.x.root()[0], 1)
+        elif isinstance(operation, Map | Reduce | Row):
+            for tensor, axis, own in _walked(operation):
+                if found.get(operation.output.root()[0]) == own:
+                    found.setdefault(tensor, axis)
+    return found
+
+
+def _walked(operation: Map | Reduce | Row) -> list[tuple[Tensor, int, int]]:
+    """(tensor, its axis, axis of the output) for each axis of what is read that one of the output walks alone, the largest
+    tensor first."""
+    found = []
+    for value in operation.values().values():
+        for read in _reads(value):
+            size = product(read.tensor.shape)
+            for axis, at in enumerate(read.index):
+                for own, variable in enumerate(operation.axes):
+                    if at.split(variable) is not None and variable in at.variables():
+                        weight = size.value if size.is_const else 1 << 40
+                        found.append((-weight, read.tensor.root()[0], axis, own))
+    found.sort(key=lambda one: one[0])
+    return [(tensor, axis, own) for _, tensor, axis, own in found]
