@@ -172,6 +172,24 @@ def test_multiply_adds(text: str, constants: dict[str, tuple[int, ...]], macs: i
     assert node_macs(made.graph[0], lambda value: None) == (None if macs else 0)
 
 
+def test_shapes_that_onnx_does_not_infer() -> None:
+    """A size that is computed: what the program knows of it counts the multiply-adds of what comes after."""
+    text = """g (float[1, 3, H, 8] x) => (float[] y) {
+        s = Shape <start = 2> (x)
+        half = Div(s, two)
+        r = Resize <axes = [2, 3], mode = "nearest"> (x, , , half)
+        y = Conv (r, w)
+    }"""
+    found = page_data(parse(text, {"w": normal(5, 3, 1, 1), "two": np.array([2], np.int64)}))
+    assert not found["problem"]
+    (conv,) = (n for n in found["nodes"] if n["op"] == "Conv")
+    height = found["symbols"]["H"] // 2
+    assert conv["macs"] == 5 * 3 * height * 4
+    assert conv["bytes"] == 4 * 5 * height * 4
+    assert found["values"]["r"]["shape"][:2] == [1, 3]
+    assert "?" not in found["values"]["y"]["shape"]
+
+
 def test_the_work_of_a_loop_is_that_of_its_turns() -> None:
     made = onnx.parser.parse_model("""
         <ir_version: 8, opset_import: ["" : 18]>

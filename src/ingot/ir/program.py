@@ -377,7 +377,8 @@ class Program:
     requires: pairs of sizes that the operations take to be equal; a run in which some pair is not ends when that is known.
     macs: multiply-adds of a run with every convolution summed directly over its padded input, None where a size is known
     only at run time. winograd_error: the most that Winograd's transforms add to a convolution, relative to its largest output.
-    input_groups, output_groups: what the model's own inputs and outputs are.
+    input_groups, output_groups: what the model's own inputs and outputs are. shapes: of the tensors of the ONNX graph that it
+    was lowered from, by name.
     """
 
     name: str
@@ -390,6 +391,7 @@ class Program:
     winograd_error: float = 0.0
     input_groups: list[Group] = field(default_factory=list)
     output_groups: list[Group] = field(default_factory=list)
+    shapes: dict[str, tuple[Ix, ...]] = field(default_factory=dict)
 
     def bounds(self) -> dict[Var, Ix | None]:
         """What each symbol that is measured is at most, by the symbols of the inputs; None for one that sizes nothing."""

@@ -148,6 +148,7 @@ class _Lowering:
                 self.output(name, result, _declared(value))
             ctx.program.output_groups.append(group)
         ctx.program.symbols = [*self.symbols.values(), *ctx.bounds]
+        ctx.program.shapes = {n: v.shape for n, v in ctx.values.items() if isinstance(v, Operand)}
         return ctx.program
 
     def ties(self) -> Ties:

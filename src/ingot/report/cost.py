@@ -12,15 +12,16 @@ from ingot.ir.work import Work
 Shape = Sequence[int]
 
 ENERGY_SOURCE = (
-    "M. Horowitz, “Computing's energy problem (and what we can do about it)”, ISSCC 2014, figure 1.1.9: "
-    "45 nm, 0.9 V"
+    "M. Horowitz, “Computing's energy problem (and what we can do about it)”, ISSCC 2014, pp. 10–14, "
+    "doi:10.1109/ISSCC.2014.6757323, for 45 nm at 0.9 V: a float32 multiplication 3.7 pJ and addition 0.9 pJ, of float16 "
+    "1.1 and 0.4 pJ; 64 bits from a cache of 8 KB 10 pJ, of 32 KB 20 pJ, of 1 MB 100 pJ, from DRAM 1.3 to 2.6 nJ"
 )
 MULTIPLY_PJ = {"f32": 3.7, "bf16": 1.1}
 ADD_PJ = 0.9
 """Picojoules of a float multiplication (of 16 bits for bf16) and of a float32 addition, in which sums stay."""
 CACHE_PJ_PER_BYTE = 100 / 8
 DRAM_PJ_PER_BYTE = 1300 / 8
-"""Of an access to 64 bits: in a cache of 1 MB, and the least that is given for DRAM."""
+"""Of an access to 64 bits: in a cache of 1 MB, and the least of what is given for DRAM."""
 
 
 def energy(works: Iterable[Work], precision: str) -> dict[str, float]:

@@ -18,7 +18,7 @@ from ingot.errors import IngotError
 from ingot.frontends import load_model
 from ingot.graph.pipeline import PassReport, optimize
 from ingot.graph.trace import place
-from ingot.ir.index import evaluate, show
+from ingot.ir.index import Ix, evaluate, show
 from ingot.ir.program import Loop, Operation, Program, Tensor
 from ingot.ir.work import Work, kind, work
 from ingot.lower.registry import REGISTRY
@@ -58,6 +58,7 @@ class Recorder:
         self._order: list[int] = []
         self._program: dict[str, Any] = {}
         self._symbols: dict[str, int] = {}
+        self._shapes: dict[str, tuple[Ix, ...]] = {}
 
     def loaded(self, graph: ir.Model) -> None:
         """The model as it was read."""
@@ -80,6 +81,7 @@ class Recorder:
         """What runs, and where and in which layouts its tensors lie."""
         converted = {id(c.operation): c for c in assigned.conversions}
         self._symbols |= memory.typical
+        self._shapes = program.shapes
         works = [_work(step.operation, memory.typical) for step in steps]
         known = [one for one in works if one is not None]
         self._program = {
@@ -192,13 +194,16 @@ class Recorder:
         }
 
     def _shape(self, value: ir.Value) -> list[int] | None:
-        """With the typical sizes of symbols; None where a dimension is not known."""
+        """With the typical sizes of symbols, by ONNX's inference or that of the program; None where a dimension is not
+        known."""
         latest = self._values.get(value.name or "", value)
-        if latest.shape is None:
+        dims = [self._symbols.get(str(d)) if not isinstance(d, int) else d for d in latest.shape or ()]
+        if latest.shape is not None and None not in dims:
+            return [d for d in dims if d is not None]
+        try:
+            return [evaluate(d, self._symbols) for d in self._shapes[str(value.name)]]
+        except (AssertionError, KeyError):
             return None
-        dims = [dim if isinstance(dim, int) else self._symbols.get(str(dim)) for dim in latest.shape]
-        known = [dim for dim in dims if dim is not None]
-        return known if len(known) == len(dims) else None
 
     def _bytes(self, value: ir.Value) -> int | None:
         shape = self._shape(value)
@@ -207,10 +212,13 @@ class Recorder:
         return math.ceil(math.prod(shape) * value.dtype.itemsize)
 
     def _value(self, value: ir.Value) -> dict[str, Any]:
-        shape = value.shape
+        shape = None if value.shape is None else [_dim(dim) for dim in value.shape]
+        found = self._shapes.get(str(value.name))
+        if found is not None and (shape is None or "?" in shape):
+            shape = [d.value if d.is_const else show(d) for d in found]
         return {
             "dtype": value.dtype.short_name() if value.dtype is not None else None,
-            "shape": None if shape is None else [_dim(dim) for dim in shape],
+            "shape": shape,
             "bytes": self._bytes(value),
             "constant": _is_constant(value),
         }
