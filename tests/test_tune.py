@@ -25,7 +25,7 @@ from ingot.ir.nodes import DTYPES, Acc
 from ingot.ir.program import Map, Operation, Tensor
 from ingot.ir.verify import verify_kernel
 from ingot.kernels.builder import Built, Packed
-from ingot.kernels.choice import Candidate, Choices
+from ingot.kernels.choice import KERNELS, LAYOUTS, METHODS, Candidate, Choices
 from ingot.kernels.select import build
 from ingot.report.candidates import candidates
 from ingot.schedule.layout import Layout
@@ -139,7 +139,7 @@ def choices_of(model: onnx.ModelProto, target: str = "native") -> Choices:
 
 def test_every_method_of_a_convolution_computes_it(tmp_path: Path) -> None:
     sites = choices_of(network()).sites
-    (method,) = [key for key, site in sites.items() if site.method]
+    (method,) = [key for key, site in sites.items() if site.stage == METHODS]
     assert {"direct"} < set(sites[method].candidates)
     model, feed = network(), {"x": normal(1, 3, 9, 9)}
     (wanted,) = reference(model, feed)
@@ -148,6 +148,24 @@ def test_every_method_of_a_convolution_computes_it(tmp_path: Path) -> None:
         assert package.manifest["tuned"].get(method, sites[method].picked) == name
         names = " ".join(kernel["name"] for kernel in package.manifest["kernels"])
         assert ("winograd" in names) == (name != "direct")
+        (got,) = ingot.load(package).run(None, feed)
+        assert_close(got, wanted, CLOSE, **lengths(model))
+
+
+def test_layouts_of_a_whole_program_are_a_choice(tmp_path: Path) -> None:
+    sites = choices_of(network()).sites
+    (layouts,) = [key for key, site in sites.items() if site.stage == LAYOUTS]
+    names = list(sites[layouts].candidates)
+    assert names[0] == "searched"
+    assert len(names) > 1
+    model, feed = network(), {"x": normal(1, 3, 9, 9)}
+    (wanted,) = reference(model, feed)
+    plain = ingot.compile(model)
+    for name in names:
+        package = ingot.compile(model, tuning=tuning_file(tmp_path, {layouts: name}))
+        assert package.manifest["tuned"].get(layouts, names[0]) == name
+        if name in plain.manifest["layout"]["single"]:
+            assert package.manifest["layout"]["cycles"] == plain.manifest["layout"]["single"][name]
         (got,) = ingot.load(package).run(None, feed)
         assert_close(got, wanted, CLOSE, **lengths(model))
 
@@ -184,7 +202,12 @@ def fake(times: Mapping[tuple[str, str], float], whole: Mapping[str, float]) -> 
                 continue
             operation = Map(Tensor(key, "f32", ()), (), Acc("f32"))
             operations.append(operation)
-            choices.pick(key, [Candidate(n, 1.0, None) for n in names], operation, method=key == "m")
+            choices.pick(
+                key,
+                [Candidate(n, 1.0, None) for n in names],
+                operation,
+                stage=METHODS if key == "m" else KERNELS,
+            )
             choices.decided(key, [operation])
         return Variant(None, "net", choices.sites, operations, [], {}, None, clocks)  # type: ignore[arg-type]
 

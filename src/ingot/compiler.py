@@ -29,7 +29,7 @@ from ingot.ir.program import Program, Tensor
 from ingot.ir.show import show_program
 from ingot.ir.verify import verify
 from ingot.ir.work import macs
-from ingot.kernels.choice import Choices
+from ingot.kernels.choice import LAYOUTS, Candidate, Choices
 from ingot.kernels.layout_cost import LayoutCost
 from ingot.kernels.operands import rearrange
 from ingot.kernels.select import build
@@ -46,7 +46,7 @@ from ingot.schedule.peel import peel_borders
 from ingot.schedule.precision import use_bf16
 from ingot.schedule.recognise import recognise
 from ingot.target import Target, resolve
-from ingot.tune.results import kernel_key, load_results, machine_key, save_results
+from ingot.tune.results import kernel_key, load_results, machine_key, program_key, save_results
 from ingot.tune.search import Make, Search, Variant, check_tunable
 from ingot.version import __version__
 
@@ -54,6 +54,8 @@ Model = "str | Path | onnx.ModelProto | onnx_ir.Model"
 Progress = Callable[[str, int, int], None]
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fno-strict-aliasing")
 """How generated code is compiled, before the target's own flags."""
+WORST = 1.25
+"""How many times the least estimate all layouts together may cost to be timed."""
 NUMPY_NAMES = {
     "f64": "float64", "f32": "float32", "f16": "float16", "i64": "int64", "i32": "int32", "i16": "int16", "i8": "int8",
     "u64": "uint64", "u32": "uint32", "u16": "uint16", "u8": "uint8", "bool": "bool", "str": "string",
@@ -204,8 +206,7 @@ def schedule(
             use_bf16(program)
             _after("precision", program, trace)
     with stages("layout"):
-        assigned = choose(program, target.lanes, LayoutCost(target, typical_values(program)))
-        rearrange(program, assigned.layouts, target)
+        assigned = _assign(program, target, choices)
         _after("layout", program, trace, assigned.layouts)
     with stages("kernels"):
         steps = _kernels(program, assigned.layouts, target, stages, choices)
@@ -322,6 +323,27 @@ def label_of(
     """What a library is called: a name that was given, or that of the model's file or graph."""
     stem = Path(model).stem if isinstance(model, str | Path) else graph.graph.name or "model"
     return identifier(name or stem)
+
+
+def _assign(program: Program, target: Target, choices: Choices) -> Assignment:
+    """Layouts for all tensors, those that were found to be fastest where results are asked for."""
+    cost = LayoutCost(target, typical_values(program))
+    if choices.wanted:
+        key = f"layouts of {program_key(program)}"
+
+        def pick(cycles: Mapping[str, int]) -> str:
+            close = {name: n for name, n in cycles.items() if n <= WORST * min(cycles.values())}
+            return choices.pick(
+                key, [Candidate(name, float(n), name) for name, n in close.items()], None, stage=LAYOUTS
+            ).value
+
+        assigned = choose(program, target.lanes, cost, pick)
+    else:
+        assigned = choose(program, target.lanes, cost)
+    rearrange(program, assigned.layouts, target)
+    if choices.wanted:
+        choices.decided(key, program.operations)
+    return assigned
 
 
 def _kernels(

@@ -20,17 +20,22 @@ class Candidate(Generic[T]):
     value: T
 
 
+METHODS, LAYOUTS, KERNELS = range(3)
+"""What a choice decides: which operations compute something, where all tensors lie, how a kernel is built. Each decides
+what choices there are after it."""
+
+
 @dataclass
 class Site:
     """A choice that a program has. candidates: name -> estimated cost, the default first. picked: the one in use.
-    subject: what is to be computed. method: whether the choice decides which operations do that. operations: those that
-    do. uses: how often the program has this choice.
+    subject: what is to be computed, None for the whole program. stage: what it decides. operations: those that compute it.
+    uses: how often the program has this choice.
     """
 
     candidates: dict[str, float]
     picked: str
-    subject: Operation
-    method: bool
+    subject: Operation | None
+    stage: int
     operations: list[Operation] = field(default_factory=list)
     uses: int = 0
 
@@ -48,13 +53,18 @@ class Choices:
         self.sites: dict[str, Site] = {}
 
     def pick(
-        self, key: str, candidates: Sequence[Candidate[T]], subject: Operation, *, method: bool = False
+        self,
+        key: str,
+        candidates: Sequence[Candidate[T]],
+        subject: Operation | None,
+        *,
+        stage: int = KERNELS,
     ) -> Candidate[T]:
         """The candidate to take; the first is the default."""
         named = {c.name: c for c in candidates}
         chosen = named.get(self.picks.get(key, ""), candidates[0])
         if len(named) > 1 and key not in self.sites:
-            self.sites[key] = Site({n: c.cost for n, c in named.items()}, chosen.name, subject, method)
+            self.sites[key] = Site({n: c.cost for n, c in named.items()}, chosen.name, subject, stage)
         return chosen
 
     def decided(self, key: str, operations: Sequence[Operation]) -> None:

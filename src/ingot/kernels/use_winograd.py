@@ -12,7 +12,7 @@ import numpy as np
 from ingot.ir.index import Ix, Var, ix, show, var
 from ingot.ir.nodes import DTYPES, Acc, Read, Value, reindex, rewrite
 from ingot.ir.program import Dense, Operation, Program, Tensor, WinogradInput, WinogradOutput
-from ingot.kernels.choice import Candidate, Choices
+from ingot.kernels.choice import METHODS, Candidate, Choices
 from ingot.kernels.winograd import transform_weight
 from ingot.target import Target
 
@@ -68,7 +68,7 @@ def use_winograd(
             and (methods := _methods(operation, target, precision, error))
         ):
             key = _key(operation) + (f" in {precision}" if precision != "f32" else "")
-            method = choices.pick(key, methods, operation, method=True).value
+            method = choices.pick(key, methods, operation, stage=METHODS).value
             if method is not None:
                 made = _replace(operation, method, number, target.lanes)
                 if precision == "f32":

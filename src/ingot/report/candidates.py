@@ -109,12 +109,13 @@ def candidates(
 
 
 def _choice(key: str, site: Site, result: Result, sizes: Mapping[str, int]) -> Choice:
-    done = work(site.subject, sizes)
+    done = None if site.subject is None else work(site.subject, sizes)
     default = next(iter(site.candidates))
+    nodes = () if site.subject is None else site.subject.nodes
     scale = max(site.candidates[default], 1e-9)
     timed = []
     for name, cost in site.candidates.items():
         spent = result.seconds.get(name)
         rate = None if done is None or spent is None else done.flops / spent / 1e9
         timed.append(Timed(name, spent, rate, cost / scale))
-    return Choice(key, site.uses, site.subject.nodes, default, timed)
+    return Choice(key, site.uses, nodes, default, timed)

@@ -33,6 +33,9 @@ CAUTION = 20
 not more exact than that."""
 
 
+SEARCHED, RULES = "searched", "rules"
+
+
 @dataclass(frozen=True)
 class Label:
     """Where a tensor lies, and a second layout that it is copied to once, for those of its readers that take less so."""
@@ -110,12 +113,18 @@ class Assignment:
         }
 
 
-def choose(program: Program, lanes: int, cost: Cost) -> Assignment:
-    """Assign layouts. Mutates the program: copies are operations of their own."""
+Pick = Callable[[Mapping[str, int]], str]
+"""Which assignment to take, of several by name with their cycles, that of the search first."""
+
+
+def choose(program: Program, lanes: int, cost: Cost, pick: Pick = lambda cycles: SEARCHED) -> Assignment:
+    """Assign layouts: those of the search, unless `pick` wants those of the rules or of one kind.
+
+    Mutates the program: copies are operations of their own.
+    """
     layouts = assign(program, lanes)
     options = alternatives(program, layouts, lanes)
-    search = _Search(program, layouts, options, cost)
-    return search.run()
+    return _Search(program, layouts, options, cost).run(pick)
 
 
 class _Search:
@@ -132,7 +141,7 @@ class _Search:
         }
         self.labels: dict[Tensor, list[Label]] = {}
 
-    def run(self) -> Assignment:
+    def run(self, pick: Pick) -> Assignment:
         tables = {o: self._table(o, self._free(o)) for o in self.program.operations}
         movable = self._copied()
         for tensor, homes in self.homes.items():
@@ -150,20 +159,22 @@ class _Search:
         ]
         found = minimise(sizes, [_cautious(f) for f in factors])
         result = Assignment(self.layouts, exact=found.exact)
-        result.rules = total(factors, [0] * len(sizes))
+        picks = {SEARCHED: found.picks, RULES: [0] * len(sizes)}
         for kind in FAMILIES:
-            picks = [
+            picks[kind] = [
                 self.homes[t].index(self.options[t][kind])
                 if kind in self.options[t] and t.kind == "temp"
                 else 0
                 for t in self.labels
             ]
-            result.single[kind] = total(factors, picks)
-        self._apply(
-            {t: self.labels[t][pick] for t, pick in zip(self.labels, found.picks, strict=True)},
-            tables,
-            result,
-        )
+        cycles = {name: total(factors, one) for name, one in picks.items()}
+        result.rules, result.single = cycles[RULES], {kind: cycles[kind] for kind in FAMILIES}
+        different = {
+            name: cycles[name] for i, name in enumerate(picks) if picks[name] not in [*picks.values()][:i]
+        }
+        taken = picks[pick(different) if len(different) > 1 else SEARCHED]
+        chosen = {t: self.labels[t][number] for t, number in zip(self.labels, taken, strict=True)}
+        self._apply(chosen, tables, result)
         return result
 
     # Costs

@@ -15,7 +15,8 @@ from typing import Any
 from ingot.emit.c import Printer
 from ingot.errors import IngotError
 from ingot.ir.index import show
-from ingot.ir.program import Dense, MatMul, Operation, Reduce
+from ingot.ir.program import Dense, MatMul, Operation, Program, Reduce
+from ingot.ir.show import show_program
 from ingot.kernels.builder import Built
 from ingot.target import Target, cpu_name
 from ingot.version import __version__
@@ -52,6 +53,12 @@ def kernel_key(operation: Operation, built: Built, symbols: Sequence[str]) -> st
         over = operation.over if isinstance(operation, Reduce) else ()
         what = f"{type(operation).__name__.lower()} over {'x'.join(str(v.extent) for v in over)}"
     return f"{what} to {shape}, {hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def program_key(program: Program) -> str:
+    """The number of operations of a program, for people, and a hash of what they compute of what."""
+    lines = [line.partition("  #")[0] for line in show_program(program).splitlines()[1:]]
+    return f"{len(program.operations)} operations, {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:12]}"
 
 
 def load_results(file: Path, *, missing: bool = False) -> dict[str, Results]:

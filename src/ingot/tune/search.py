@@ -18,7 +18,7 @@ from ingot.errors import IngotError
 from ingot.ir.index import evaluate
 from ingot.ir.nodes import DTYPES
 from ingot.ir.program import Operation, Tensor
-from ingot.kernels.choice import Site
+from ingot.kernels.choice import KERNELS, LAYOUTS, METHODS, Site
 from ingot.runtime import load
 from ingot.runtime.session import HasFolder
 from ingot.target import Target, runs_here
@@ -30,6 +30,7 @@ FASTER = 0.995
 """The tuned model is kept if it takes at most this share of the untuned one's time."""
 LARGE, SMALL = 0.01, 0.002
 """Choices that decide at least this share of a run's time are searched first, and those at all."""
+STAGES = (METHODS, LAYOUTS, KERNELS)
 ROUND_SECONDS = 1.0
 BLOCK_SECONDS = 0.01
 MIN_BLOCKS = 5
@@ -99,15 +100,15 @@ class Search:
     ) -> None:
         """Search until everything was tried, or no further round is likely to end within so many seconds.
 
-        The methods of convolutions come first, because they decide which kernels there are; then the kernels. What wins is
+        The methods of convolutions come first, then the layouts, because they decide which kernels there are; then the kernels. What wins is
         timed once more, and its longer time counts. The time to build the model the first time does not. progress: called with the share that is done.
         """
         base = self.make(self.picks(), clocks=True)
         start = time.perf_counter()
         longest, rounds = 0.0, 0
-        for method in (True, False):
-            base = self._again(base)
-            while trial := self._trial(base, method) or self._winners(base, method):
+        for stage in STAGES:
+            base = self._again(base, stage)
+            while trial := self._trial(base, stage) or self._winners(base, stage):
                 begin = time.perf_counter()
                 if rounds and begin - start + longest > seconds:
                     return
@@ -116,26 +117,28 @@ class Search:
                 longest = max(longest, time.perf_counter() - begin)
                 rounds += 1
                 expected = sum(
-                    max((len(s.candidates) - 1 for s in base.sites.values() if s.method == m), default=0)
-                    for m in (True, False)
+                    max((len(s.candidates) - 1 for s in base.sites.values() if s.stage == number), default=0)
+                    for number in STAGES
                 )
                 progress(
                     min(1.0, max((time.perf_counter() - start) / seconds, rounds / max(expected, rounds)))
                 )
 
-    def _again(self, base: Variant) -> Variant:
+    def _again(self, base: Variant, stage: int) -> Variant:
+        """A build with the picks of earlier stages."""
         picks = self.picks()
-        if any(picks.get(key, site.picked) != site.picked for key, site in base.sites.items() if site.method):
+        earlier = {key: site for key, site in base.sites.items() if site.stage < stage}
+        if any(picks.get(key, site.picked) != site.picked for key, site in earlier.items()):
             return self.make(picks, clocks=True, known=base)
         return base
 
-    def _trial(self, base: Variant, method: bool) -> dict[str, str]:
+    def _trial(self, base: Variant, stage: int) -> dict[str, str]:
         """The next candidate of each choice, of those that decide much time while they have any."""
         self.sites |= base.sites
         found: dict[str, str] = {}
         small: dict[str, str] = {}
         for key, site in base.sites.items():
-            if site.method != method:
+            if site.stage != stage:
                 continue
             known = self.results.get(key)
             untried = [name for name in site.candidates if known is None or name not in known.seconds]
@@ -145,12 +148,12 @@ class Search:
                 (found if large else small)[key] = untried[0]
         return found or {k: n for k, n in small.items() if self._share(base, k) >= SMALL}
 
-    def _winners(self, base: Variant, method: bool) -> dict[str, str]:
+    def _winners(self, base: Variant, stage: int) -> dict[str, str]:
         """What was picked after one timing only, which may have been lucky."""
         found = {
             key: self.results[key].pick
             for key, site in base.sites.items()
-            if site.method == method and key in self.results and self.results[key].pick != site.picked
+            if site.stage == stage and key in self.results and self.results[key].pick != site.picked
         }
         found = {key: name for key, name in found.items() if (key, name) not in self.timed_twice}
         self.timed_twice.update(found.items())
