@@ -136,9 +136,7 @@ class LayoutCost:
             for axis, extent in enumerate(tensor.shape):
                 block = layout.block if axis == layout.blocked else 1
                 size *= -(-self._at.size(extent) // block) * block
-            total += (size if tensor is operation.output else min(size, domain)) * DTYPES[
-                tensor.dtype
-            ].itemsize
+            total += (size if tensor is operation.output else min(size, domain)) * size_of(tensor.dtype)
         far = max(total - self._target.l2, 0)
         return (total - far) / NEAR_BYTES + far / FAR_BYTES
 

@@ -298,7 +298,12 @@ def alternatives(
         fixed |= {t.root()[0] for t in operation.flags()}
     found = {}
     for tensor, axis in channels.items():
-        if tensor in fixed or tensor.kind not in ("temp", "input") or tensor.rank < 2:
+        if (
+            tensor in fixed
+            or tensor.kind not in ("temp", "input")
+            or tensor.rank < 2
+            or tensor.dtype == "str"
+        ):
             continue
         others = [a for a in range(tensor.rank) if a != axis]
         first = Layout((*others[:1], axis, *others[1:]))
