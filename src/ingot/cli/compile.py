@@ -143,7 +143,8 @@ def _layout(layout: dict[str, Any]) -> list[list[str]]:
     kinds = ", ".join(f"{count} {kind}" for kind, count in layout["tensors"].items())
     spent = layout["conversion_cycles"] / max(layout["cycles"], 1)
     copies = f", {layout['copies']} copies" if layout["copies"] else ""
-    saved = f"{layout['saved']:.1%} less than all {layout['best_single']}"
+    less = "less" if layout["saved"] >= 0 else "more"
+    saved = f"{abs(layout['saved']):.1%} {less} than all {layout['best_single']}"
     return [["layouts", f"{kinds}{copies}; conversions take {spent:.1%}; {saved} (estimated)"]]
 
 
