@@ -28,6 +28,7 @@ from ingot.ir.index import (
     substitute,
     symbol,
     var,
+    weighted_sum,
 )
 from ingot.ir.interpret import interpret
 from ingot.ir.nodes import (
@@ -246,6 +247,10 @@ I, J, L = LOOPS["i"], LOOPS["j"], LOOPS["l"]  # noqa: E741
         (product([2, N, 3]), ix(N) * 6),
         (ix(7).ceildiv(4), ix(2)),
         (((ix(I) * 16 + ix(J)) // 8) // 2, ix(I)),
+        (
+            weighted_sum([((ix(I) + 5) // 52, ix(832)), ((ix(I) + 5) % 52, ix(16)), (ix(J), ix(3))]),
+            ix(I) * 16 + ix(J) * 3 + 80,
+        ),
     ],
 )
 def test_what_layouts_rely_on_is_simplified(made: Ix, simple: Ix) -> None:
@@ -574,7 +579,7 @@ def test_every_operation_gives_its_dtype() -> None:
             assert made.dtype == DTYPES[wanted] or name in _LIKE_NUMPY, (name, dtype, made.dtype)
 
 
-_LIKE_NUMPY = {"sigmoid", "erf", "gelu", "pow", "sqrt", "sign"}
+_LIKE_NUMPY = {"sigmoid", "erf", "gelu", "silu", "pow", "sqrt", "sign"}
 """Operations whose NumPy forms widen integers; the interpreter casts their results back."""
 _INTEGERS = {"bitand", "bitor", "bitxor", "bitnot", "shl", "shr"}
 _ANY = {"add", "sub", "mul", "div", "fmod", "mod", "fma", "min", "max", "minimum", "maximum", "neg", "abs"}

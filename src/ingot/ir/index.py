@@ -272,9 +272,14 @@ def _rejoin(e: Ix) -> Ix:
             rest = list(monomial)
             rest.remove(factor)
             joined = e + (x - x // k * k - x % k) * _make({tuple(rest): coefficient})
-            if len(joined.terms) < len(e.terms):
+            if _derived(joined) < _derived(e):
                 return _rejoin(joined)
     return e
+
+
+def _derived(e: Ix) -> int:
+    """How many terms are more than products of variables."""
+    return sum(any(isinstance(f, Atom) for f in monomial) for monomial, _ in e.terms)
 
 
 def var(name: str, extent: IxLike) -> Var:
