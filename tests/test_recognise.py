@@ -36,6 +36,8 @@ OTHER = {
     "twice": f("mul", f("mul", X, X), f("mul", 0.5, distribution(X))),
     "of another width": f("mul", f("mul", X, 0.5), distribution(X, 0.7)),
     "of two more": f("mul", f("mul", X, 0.5), f("add", f("erf", f("mul", X, math.sqrt(0.5))), 2.0)),
+    "gated by another": f("mul", X, f("sigmoid", Y)),
+    "gated in double": Op("mul", (X, Op("sigmoid", (X,), "f64")), "f64"),
     "in double": Op("mul", (Op("mul", (X, Const(0.5, "f64")), "f64"), distribution(X)), "f64"),
 }
 
@@ -52,6 +54,12 @@ def test_gelu_of_gelu_is_found() -> None:
     assert rewrite_formulas(outer) == f("gelu", f("gelu", SUM))
 
 
+def test_silu_is_found() -> None:
+    inner = f("mul", f("sigmoid", SUM), SUM)
+    assert rewrite_formulas(inner) == f("silu", SUM)
+    assert rewrite_formulas(f("mul", inner, f("sigmoid", inner))) == f("silu", f("silu", SUM))
+
+
 @pytest.mark.parametrize("value", OTHER.values(), ids=OTHER)
-def test_what_is_not_gelu_stays(value: Value) -> None:
+def test_what_only_resembles_a_formula_stays(value: Value) -> None:
     assert rewrite_formulas(value) == value

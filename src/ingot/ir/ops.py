@@ -78,6 +78,10 @@ def _sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
+def _silu(x: Any) -> Any:
+    return x / (1 + np.exp(-x))
+
+
 def _dot(c: Any, a: Any, b: Any) -> Any:
     """c plus two products of bf16, the odd pair first; both sums round (VDPBF16PS, which flushes subnormals too)."""
     x, y = np.asarray(a).astype(np.float32), np.asarray(b).astype(np.float32)
@@ -121,6 +125,7 @@ OPS: dict[str, Meaning] = {
     "log": Meaning(np.log, 20),
     "tanh": Meaning(np.tanh, 20),
     "sigmoid": Meaning(_sigmoid, 16),
+    "silu": Meaning(_silu, 16),
     "erf": Meaning(lambda x: _erf_v(x).astype(np.asarray(x).dtype), 20),
     "gelu": Meaning(_gelu, 24),
     "sin": Meaning(np.sin, 40),

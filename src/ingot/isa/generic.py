@@ -48,6 +48,7 @@ _FLOAT = {
         "return r == 0 ? __builtin_copysign{f}(0, b) : (r < 0) != (b < 0) ? r + b : r;"
     ),
     "sigmoid": "return 1 / (1 + __builtin_exp{f}(-a));",
+    "silu": "return a / (1 + __builtin_exp{f}(-a));",
     "gelu": (
         "{c} y = __builtin_fabs{f}(a); y = y > 40 ? 40 : y; "
         "return (a < 0 ? 0 : a) - y * __builtin_erfc{f}(y * ({c})0.70710678118654752) / 2;"
@@ -83,7 +84,7 @@ _SIGNED = {
     "abs": "return a < 0 ? ({c})(0 - {a}) : a;",
 }
 """The bodies that differ for signed integers."""
-_ONE = {"neg", "abs", "sign", "round", "bitnot", "not", "sigmoid", "gelu", "isnan", "isinf", *_LIBM}
+_ONE = {"neg", "abs", "sign", "round", "bitnot", "not", "sigmoid", "silu", "gelu", "isnan", "isinf", *_LIBM}
 _FOLDS = {"add": "+", "mul": "*", "and": "&", "or": "|"}
 _MEMORY = ("load", "loadn", "loads", "loadsn", "store", "storen", "stores", "storesn")
 _BF16 = {

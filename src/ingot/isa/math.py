@@ -4,7 +4,7 @@ exp: 2^n times the Taylor series of e^r to r^7 on |r| <= ln2/2 (error below 6e-9
 2 artanh(f / (2 + f)). tanh below 0.625: the polynomial of Cephes (S. Moshier, tanhf.c); above, from exp. erf and GELU:
 the fits that `tools/fit_math.py` prints.
 
-All lie within 2 ulp of the right result (exp within 1) for every float; a sigmoid too small to be a normal number
+All lie within 2 ulp of the right result (exp within 1, silu within 3) for every float; a sigmoid too small to be a normal number
 may be 0. GELU is max(x, 0) less a tail, whose error is at most 2 ulp of x.
 """
 
@@ -83,6 +83,7 @@ _BODIES = {
         "return select_f32{K}(ge_f32{K}(a, splat_f32{K}(0.0f)), r, splat_f32{K}(__builtin_nanf(\"\")));"
     ),
     "sigmoid": "return splat_f32{K}(1.0f) / (splat_f32{K}(1.0f) + exp_f32{K}(-a));",
+    "silu": "return a / (splat_f32{K}(1.0f) + exp_f32{K}(-a));",
     "abs": "return ({V})(({I})a & 0x7fffffff);",
     "tanh": (
         "{V} y = abs_f32{K}(a), q = a * a; "

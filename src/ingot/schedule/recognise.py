@@ -1,4 +1,4 @@
-"""Formulas that one instruction computes: x / 2 (1 + erf(x / sqrt 2))  ->  gelu(x)
+"""Formulas that one instruction computes: x / 2 (1 + erf(x / sqrt 2))  ->  gelu(x), x sigmoid(x)  ->  silu(x)
 
 Runs on fused expressions, so it does not matter over how many operators the model spreads the formula, nor in which order
 it multiplies. Refuses other dtypes than f32, and constants that differ from the formula's by more than their rounding.
@@ -22,10 +22,22 @@ def recognise(program: Program) -> None:
 
 def rewrite_formulas(value: Value) -> Value:
     def leaf(node: Value) -> Value | None:
-        argument = _gelu_of(node)
-        return None if argument is None else Op("gelu", (rewrite_formulas(argument),), "f32")
+        for name, argument_of in (("gelu", _gelu_of), ("silu", _silu_of)):
+            argument = argument_of(node)
+            if argument is not None:
+                return Op(name, (rewrite_formulas(argument),), "f32")
+        return None
 
     return rewrite(value, leaf)
+
+
+def _silu_of(node: Value) -> Value | None:
+    """x where the node computes x sigmoid(x)."""
+    if isinstance(node, Op) and node.dtype == "f32" and node.name == "mul":
+        for x, other in (node.args, node.args[::-1]):
+            if isinstance(other, Op) and other.name == "sigmoid" and other.args[0] == x:
+                return x
+    return None
 
 
 def _gelu_of(node: Value) -> Value | None:
