@@ -17,10 +17,22 @@ _OUT_OF = op("DepthToSpace", op("Conv", Var("x"), Fixed("w"), name="conv"), name
 
 
 def apply(model: ir.Model) -> int:
-    fired, names = 0, edit.Names(model)
-    for pattern, rewrite in ((_INTO, _larger), (_OUT_OF, _transposed)):
-        for found in match.each(model, pattern):
-            fired += trace.outcome(found.root, _unfit(found) or found.leak() or rewrite(found, names))
+    names = edit.Names(model)
+    fired = read_pixels(model, names)
+    for found in match.each(model, _OUT_OF):
+        fired += trace.outcome(found.root, _unfit(found) or found.leak() or _transposed(found, names))
+    return fired
+
+
+def read_pixels(model: ir.Model, names: edit.Names, most: int | None = None) -> int:
+    """The first of the two; most: channels of x at most."""
+    fired = 0
+    for found in match.each(model, _INTO):
+        dims = edit.dims(found.values["x"])
+        channels = dims[1] if dims is not None and len(dims) == 4 else None
+        few = most is None or (isinstance(channels, int) and channels <= most)
+        reason = None if few else f"its image does not have at most {most} channels"
+        fired += trace.outcome(found.root, reason or _unfit(found) or found.leak() or _larger(found, names))
     return fired
 
 
