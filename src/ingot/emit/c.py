@@ -85,7 +85,7 @@ class Printer:
         elif isinstance(statement, For):
             v = statement.var.name
             step = f"{v}++" if statement.step == 1 else f"{v} += {statement.step}"
-            if statement.unroll > 1:
+            if statement.unroll:
                 lines.append(f"{pad}INGOT_UNROLL({statement.unroll})")
             lines.append(
                 f"{pad}for (int64_t {v} = {self.index(statement.start)}; {v} < {self.index(statement.stop)}; {step}) {{"

@@ -343,14 +343,15 @@ class Define:
 
 @dataclass(frozen=True)
 class For:
-    """Run body for var in [start, stop) in steps of step."""
+    """Run body for var in [start, stop) in steps of step. unroll: how many iterations to write out together; 0 leaves it to
+    the C compiler."""
 
     var: Var
     stop: Ix
     body: tuple[Stmt, ...]
     start: Ix = field(default_factory=lambda: Ix(()))
     step: int = 1
-    unroll: int = 1
+    unroll: int = 0
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ class Builder:
 
     @contextmanager
     def loop(
-        self, extent: IxLike, *, stop: Ix | None = None, start: IxLike = 0, step: int = 1, unroll: int = 1
+        self, extent: IxLike, *, stop: Ix | None = None, start: IxLike = 0, step: int = 1, unroll: int = 0
     ) -> Iterator[Var]:
         """A serial loop over [start, stop); the variable's values are below extent. One iteration makes no loop."""
         extent = ix(extent)

@@ -404,7 +404,7 @@ def _loops(
         channel, block = blocked
         extent = channel.extent
         assert extent is not None
-        with builder.loop(extent.ceildiv(block), stop=extent // block) as q:
+        with builder.loop(extent.ceildiv(block), stop=extent // block, unroll=1) as q:
             _innermost(
                 builder, source, step, inner, k + ix(q) * block, [channel], ix(q) * block, ix(block), width
             )
@@ -422,7 +422,7 @@ def _loops(
     if not rest and blocked is None:
         _innermost(builder, source, step, inner, k, variables, ix(0), extent, width)
         return
-    with builder.loop(extent) as i:
+    with builder.loop(extent, unroll=1) as i:
         at = {**inner, **_spread(variables, ix(i))}
         _loops(builder, rest, source, step, at, k + ix(i) * deeper, blocked, width)
 
