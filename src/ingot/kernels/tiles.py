@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ingot.ir.index import Ix, ix
+from ingot.ir.index import Ix, ix, minimum
 from ingot.target import Target
 
 
@@ -19,7 +19,8 @@ class Run:
 
 def cut(extent: Ix, most: int) -> list[Run]:
     """Cover [0, extent) with tiles of at most `most`: a constant extent evenly (128 = 8 x 13 + 2 x 12), any other by
-    full tiles and a rest of fours, twos and ones."""
+    full tiles, tiles of a little more than half, and a rest of fours, twos and ones. Two of the halves stand for a full
+    tile and a rest of two (16 = 8 + 8), in which each weight would serve two rows alone."""
     if extent.is_const:
         n = extent.value
         tiles = -(-n // most)
@@ -30,13 +31,24 @@ def cut(extent: Ix, most: int) -> list[Run]:
         if large < tiles:
             runs.append(Run(ix(large * size), ix(tiles - large), size - 1))
         return runs
-    full = extent // most
-    runs = [Run(ix(0), full, most)]
-    start, left = full * most, extent - full * most
+    runs, start = [], ix(0)
+
+    def add(count: Ix, size: int) -> None:
+        nonlocal start
+        runs.append(Run(start, count, size))
+        start = start + count * size
+
+    if most >= 6:
+        most -= most % 2
+        half, full, rest = most // 2 + 1, extent // most, extent % most
+        split = rest % 4 // 2 * (1 - rest // half) * minimum(full, 1)
+        add(full - split, most)
+        add(rest // half + split * 2, half)
+    else:
+        add(extent // most, most)
     for size in (4, 2, 1):
         if size < most:
-            runs.append(Run(start, left // size, size))
-            start, left = start + left // size * size, left - left // size * size
+            add((extent - start) // size, size)
     return runs
 
 
