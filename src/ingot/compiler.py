@@ -39,6 +39,7 @@ from ingot.lower.registry import REGISTRY
 from ingot.runtime.ports import Port
 from ingot.runtime.sources import native_text
 from ingot.schedule.assignment import Assignment, choose
+from ingot.schedule.batch import split_batch
 from ingot.schedule.fuse import fuse
 from ingot.schedule.layout import Layout
 from ingot.schedule.memory import Plan, plan, typical_values
@@ -197,6 +198,7 @@ def schedule(
         program.macs = macs(program)
         peel_borders(program)
         recognise(program)
+        split_batch(program, target.l2)
         verify(program)
         _after("fuse", program, trace)
     with stages("winograd"):

@@ -14,6 +14,7 @@ from ingot.ir.program import (
     Attention,
     Dense,
     Fill,
+    Loop,
     Map,
     MatMul,
     Operation,
@@ -55,16 +56,30 @@ def kind(operation: Operation) -> str:
 
 
 def work(operation: Operation, symbols: Mapping[str, int] = MappingProxyType({})) -> Work | None:
-    """What one run of an operation does as it is computed, with these values of the symbols.
+    """What an operation does in a run as it is computed, in all turns of the loops around it, with these values of the
+    symbols.
 
-    None where a size is known only while running.
+    None where a size, or how many turns there are, is known only while running.
     """
     parts = _parts(operation, symbols)
     moved = _bytes(operation, symbols)
-    if parts is None or moved is None:
+    turns = _turns(operation, symbols)
+    if parts is None or moved is None or turns is None:
         return None
     macs, others = parts
-    return Work(macs, 2 * macs + others, moved)
+    return Work(turns * macs, turns * (2 * macs + others), turns * moved)
+
+
+def _turns(operation: Operation, symbols: Mapping[str, int]) -> int | None:
+    """Of the loops around an operation, as many as they have at most."""
+    turns = 1
+    for guard in operation.guard:
+        if isinstance(guard, Loop):
+            try:
+                turns *= 0 if guard.trips is None else evaluate(guard.trips, symbols)
+            except (AssertionError, KeyError):
+                return None
+    return turns or None
 
 
 def macs(program: Program) -> int | None:

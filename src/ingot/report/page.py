@@ -19,8 +19,8 @@ from ingot.frontends import load_model
 from ingot.graph.pipeline import PassReport, optimize
 from ingot.graph.trace import place
 from ingot.ir.index import Ix, evaluate, show
-from ingot.ir.program import Loop, Operation, Program, Tensor
-from ingot.ir.work import Work, kind, work
+from ingot.ir.program import Program, Tensor
+from ingot.ir.work import kind, work
 from ingot.lower.registry import REGISTRY
 from ingot.report.cost import ENERGY_SOURCE, energy, node_macs
 from ingot.report.inputs import Shapes
@@ -82,7 +82,7 @@ class Recorder:
         converted = {id(c.operation): c for c in assigned.conversions}
         self._symbols |= memory.typical
         self._shapes = program.shapes
-        works = [_work(step.operation, memory.typical) for step in steps]
+        works = [work(step.operation, memory.typical) for step in steps]
         known = [one for one in works if one is not None]
         self._program = {
             "operations": [
@@ -262,21 +262,6 @@ def write_page(data: Mapping[str, Any], file: Path) -> None:
             where=str(file),
             remedy="choose another file",
         ) from error
-
-
-def _work(operation: Operation, symbols: Mapping[str, int]) -> Work | None:
-    """Of all turns of the loops around an operation, as many as they have at most. None where only a run tells."""
-    once = work(operation, symbols)
-    turns = 1
-    for guard in operation.guard:
-        if isinstance(guard, Loop):
-            try:
-                turns *= 0 if guard.trips is None else evaluate(guard.trips, symbols)
-            except (AssertionError, KeyError):
-                turns = 0
-    if once is None or turns == 0:
-        return None
-    return Work(once.macs * turns, once.flops * turns, once.bytes * turns)
 
 
 def _layout(tensor: Tensor, assigned: Assignment) -> str:
