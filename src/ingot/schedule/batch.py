@@ -2,7 +2,7 @@
 
 What an operation writes for a whole batch has left the cache when the next one reads it. So a run of operations that
 treat every sample alike becomes a loop over the samples, with temporaries of one sample. The loop reads the weights anew
-for each of them: the run that is taken is the one that saves most of bytes moved, if any does.
+for each of them, which counts where few results take them: the run that saves most of bytes moved is taken, if any does.
 """
 
 from __future__ import annotations
@@ -102,13 +102,12 @@ def _saved(operation: Operation, samples: int, cache: int) -> int:
 
 
 def _cost(operation: Operation, samples: int) -> int:
-    """Bytes of weights that are read again for each sample but the first; a quarter of them where so many results take
-    each weight that reading it ahead is nearly free."""
+    """Bytes of weights that are read again for each sample but the first; none where so many results take each weight that
+    reading it ahead is free."""
     if not isinstance(operation, Dense):
         return 0
     results = product(d for a, d in enumerate(operation.output.shape) if a not in (0, operation.feature))
-    read = (samples - 1) * operation.weight.nbytes
-    return read // 4 if results.is_const and results.value >= MANY else read
+    return 0 if results.is_const and results.value >= MANY else (samples - 1) * operation.weight.nbytes
 
 
 def _batched(tensor: Tensor, batch: Ix) -> bool:

@@ -1,7 +1,7 @@
 """Conv<k>(SpaceToDepth<b>(x), w)  ->  Conv<k * b, strides * b>(x, w') where x is an image
 
-What fuse_block_conv does too, of at most 4 channels: its kernels are faster there, which a transform of many channels
-would be otherwise. Refuses more channels, and what fuse_block_conv refuses.
+What fuse_block_conv does too, but for at most 4 channels: with more, Winograd's transforms make the convolution of blocks
+the faster one. Refuses more channels, and what fuse_block_conv refuses.
 """
 
 from __future__ import annotations
