@@ -260,14 +260,38 @@ def test_a_compiled_tflite_model(name: str) -> None:
             assert_close(got[picture : picture + 1], wanted, CLOSE, scale=1, **lengths(proto_of(name)))
 
 
+def compiled(file: str, feeds: list[Array]) -> list[Array]:
+    session = ingot.load(ingot.compile(models() / file))
+    (port,) = session.get_inputs()
+    return [session.run(None, {port.name: feed})[0] for feed in feeds]
+
+
+def assert_equal(found: list[Array], expected: list[list[Array]]) -> None:
+    for a, (b,) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("name", ["ad01_int8", "kws_ref_model"])
 def test_a_compiled_quantised_model(name: str) -> None:
     file = f"mlperf_tiny/{name}.tflite"
-    proto = proto_of(file)
-    feeds = tiny_inputs(proto, file)
-    session = ingot.load(ingot.compile(models() / file))
-    found = [session.run(None, {proto.graph.input[0].name: feed})[0] for feed in feeds]
-    assert_a_step_apart(found, litert(file, feeds))
+    feeds = tiny_inputs(proto_of(file), file)
+    assert_equal(compiled(file, feeds), litert(file, feeds))
+
+
+def test_a_compiled_quantised_network_with_residuals() -> None:
+    file = "mlperf_tiny/pretrainedResnet_quant.tflite"
+    feeds = cifar_pictures(10)
+    assert_equal(compiled(file, feeds), litert(file, feeds))
+
+
+@pytest.mark.parametrize("name", MOBILENETS)
+def test_a_compiled_quantised_mobilenet(name: str) -> None:
+    file = f"mobilenet_v1_tflite/mobilenet_v1_{name}_quant.tflite"
+    size = MOBILENETS[name]
+    rng = np.random.default_rng(0)
+    coarse = rng.normal(128, 60, (4, 1, size // 8, size // 8, 3)).repeat(8, 2).repeat(8, 3)
+    feeds = list(np.clip(coarse + rng.normal(0, 20, coarse.shape), 0, 255).astype(np.uint8))
+    assert_equal(compiled(file, feeds), litert(file, feeds))
 
 
 def test_a_compiled_caffe_network() -> None:

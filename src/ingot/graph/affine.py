@@ -13,6 +13,8 @@ from ingot.graph import edit
 
 OPERATORS = ("Conv", "ConvTranspose", "Gemm")
 
+_MOVES = ("Transpose", "Reshape", "Flatten")
+
 Vector = npt.NDArray[np.float64]
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
@@ -38,6 +40,8 @@ def read(node: ir.Node) -> Affine | str:
     weights = edit.constant(edit.input_at(node, 1))
     if weights is None:
         return "its weights are not constant"
+    if reads_whole_numbers(node):
+        return "its sums of whole numbers are exact"
     value = node.inputs[1]
     assert value is not None
     if value.dtype not in _FLOATS:
@@ -68,6 +72,26 @@ def read(node: ir.Node) -> Affine | str:
         factor = (group, 1, shape[1]) + (1,) * (rank - 2)
     bias = _bias(node, channels)
     return bias if isinstance(bias, str) else Affine(node, channels, rank, layout, factor, bias)
+
+
+def reads_whole_numbers(node: ir.Node) -> bool:
+    """Whether the first input of a node is a DequantizeLinear of scale 1, perhaps moved."""
+    value = edit.input_at(node, 0)
+    producer = None if value is None else unmoved(value)[0].producer()
+    if producer is None or producer.op_type != "DequantizeLinear" or producer.domain:
+        return False
+    scale = edit.constant(edit.input_at(producer, 1))
+    return scale is not None and bool(np.all(scale == 1))
+
+
+def unmoved(value: ir.Value) -> tuple[ir.Value, list[ir.Node]]:
+    """The value before the nodes that only moved its elements, and those nodes, the first one first."""
+    movers: list[ir.Node] = []
+    while (node := value.producer()) is not None and node.op_type in _MOVES and not node.domain:
+        assert node.inputs[0] is not None
+        value = node.inputs[0]
+        movers.insert(0, node)
+    return value, movers
 
 
 def _bias(node: ir.Node, channels: int) -> Vector | str:

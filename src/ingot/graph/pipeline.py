@@ -51,6 +51,7 @@ from ingot.graph.rules import (
     fuse_space_to_depth,
     fuse_swish,
     hoist_above_split,
+    hoist_scales,
     hoist_slices,
     infer_shapes,
     inline_functions,
@@ -103,6 +104,7 @@ COMPILE: dict[str, Rule] = {
     "expand_operators": expand_operators.apply,
     "fold_shapes": fold_shapes.apply,
     "fold_reshape_targets": fold_reshape_targets.apply,
+    "hoist_scales": hoist_scales.apply,
     "fold_constants": fold_constants.apply,
     "fold_if": fold_if.apply,
     "eliminate_no_op": eliminate_no_op.apply,
@@ -121,7 +123,7 @@ COMPILE: dict[str, Rule] = {
 }
 """What `ingot compile` applies: rules that the lowering and its own fusions gain from, in order."""
 
-_KERNELS = frozenset({"expand_gradient", "expand_operators", "split_max_pool"})
+_KERNELS = frozenset({"expand_gradient", "expand_operators", "hoist_scales", "split_max_pool"})
 """Rules that kernels gain from and that make the graph larger."""
 
 OPTIMIZE: dict[str, Rule] = {name: rule for name, rule in COMPILE.items() if name not in _KERNELS} | {

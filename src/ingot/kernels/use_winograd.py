@@ -89,14 +89,17 @@ def _key(conv: Dense) -> str:
 
 
 def _fits(conv: Dense) -> bool:
-    """A convolution of stride and dilation 1 over all channels of a tensor of known height and width."""
+    """A convolution of stride and dilation 1 over all channels of a tensor of known height and width, whose weights are not
+    whole numbers: those of quantised models are, and their sums are exact but for a transform."""
     if len(conv.taps) != 2 or conv.output.rank != 4 or conv.feature != 1:
         return False
     n, _, y, x = conv.axes
     wanted = (ix(n), ix(conv.channel), ix(y) + ix(conv.taps[0]), ix(x) + ix(conv.taps[1]))
     if conv.x_index != wanted or conv.x.shape[1] != conv.channel.extent:
         return False
-    return all(d.is_const for d in (*conv.x.shape[1:], *conv.output.shape[1:]))
+    if not all(d.is_const for d in (*conv.x.shape[1:], *conv.output.shape[1:])):
+        return False
+    return not np.array_equal(conv.weight, np.rint(conv.weight))
 
 
 def _tiles(conv: Dense, m: int) -> tuple[Ix, Ix]:
