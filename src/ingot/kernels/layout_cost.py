@@ -83,6 +83,8 @@ class LayoutCost:
 
     def __call__(self, operation: Operation, layouts: Layouts) -> int:
         """The cycles of all turns of the loops around an operation, as far as their number is known."""
+        if not self._elements(operation.output):
+            return 0
         turns = 1
         for guard in operation.guard:
             if isinstance(guard, Loop) and guard.trips is not None and guard.trips.is_const:

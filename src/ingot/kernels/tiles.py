@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ingot.ir.index import Ix, ix, minimum
+from ingot.ir.index import Ix, ix, maximum, minimum
 from ingot.target import Target
 
 
@@ -106,9 +106,10 @@ def rank(
 
     Each with the estimate in cycles. steps: multiply-adds of each sum. half: the vectors are half of the target's.
     from_memory: the weights overflow the caches, so the first tile of a panel waits for them. Rows whose number is known
-    only at run time count as one, columns as a long row.
+    only at run time count as one, columns as a long row; what is empty counts as one too.
     """
     half = half or target.lanes <= 8
+    rows, columns, vectors = maximum(rows, 1), maximum(columns, 1), max(vectors, 1)
     best: list[tuple[float, Tile]] = []
     limit = 8 if columns == ix(1) else 4
     arriving = (5.0 if half else 7.0) * steps if from_memory else 0.0
