@@ -96,6 +96,16 @@ def test_refuses(text: str, changes: dict[str, np.ndarray], reason: str) -> None
     assert (got.fired, got.refused) == (0, [reason])
 
 
+def test_refuses_scales_that_do_not_fit() -> None:
+    text = (
+        "g (int8[N, 3] x, int8[3, 2] w, float[3] sw) => (float[N, 2] y) <float sx = {0.5}> "
+        "{ a = DequantizeLinear(x, sx) v = DequantizeLinear<axis = 1>(w, sw) y = MatMul(a, v) }"
+    )
+    weights = {"w": np.ones((3, 2), np.int8), "sw": np.ones(3, np.float32)}
+    got = apply(hoist_scales, text, weights, run=False)
+    assert (got.fired, got.refused) == (0, ["its scales do not fit its weights"])
+
+
 def test_nothing_to_hoist() -> None:
     text = "g (float[N, 3] x, float[3, 2] w) => (float[N, 2] y) { y = MatMul(x, w) }"
     assert apply(hoist_scales, text, {"w": np.ones((3, 2), np.float32)}).fired == 0

@@ -2,8 +2,8 @@
 
 Also MatMul and Gemm with constant weights, and a bias of integers in steps of sx sw. The sums are of whole numbers then,
 exact in floats below 2^24, as integer kernels have them; like those they are multiplied once, by sx sw / sy, where a
-QuantizeLinear of scale sy follows, at once or after a Relu; so are the terms of an Add between such. Refuses more than 8 bits, scales of the input for each channel,
-a bias in other steps, and alpha, beta or transposed inputs.
+QuantizeLinear of scale sy follows, at once or after a Relu; so are the terms of an Add between such. Refuses more than 8
+bits, scales of the input for each channel, a bias in other steps, and alpha, beta or transposed inputs.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ def _hoist(
         return "its attributes are not those of a plain product"
     if max(w.scale.size, w.zero.size) > 1 and w.axis % weights.ndim != axis:
         return "its weights have scales along another axis"
+    if not {w.scale.size, w.zero.size, 1 if bias is None else bias.scale.size} <= {1, weights.shape[axis]}:
+        return "its scales do not fit its weights"
     along = [-1 if a == axis else 1 for a in range(weights.ndim)]
     scale = (x.scale.reshape(()) * w.scale).reshape(-1)
     given, steps = edit.input_at(node, 2), None
