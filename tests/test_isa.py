@@ -65,10 +65,12 @@ DTYPES_OF: dict[str, tuple[str, ...]] = {
     "dot": (),
 }  # fmt: skip
 ULPS = {
-    "exp": 1, "log": 2, "tanh": 2, "sigmoid": 3, "silu": 3, "erf": 2, "gelu": 2, "pow": 1, "sin": 1, "cos": 1, "tan": 1, "asin": 1, "acos": 1, "atan": 1, "sinh": 2,
+    "exp": 1, "log": 2, "tanh": 2, "sigmoid": 2, "silu": 3, "erf": 2, "gelu": 2, "pow": 1, "sin": 1, "cos": 1, "tan": 1, "asin": 1, "acos": 1, "atan": 1, "sinh": 2,
     "cosh": 2, "asinh": 2, "acosh": 2, "atanh": 2,
 }  # fmt: skip
 """How far from the correctly rounded result an operation may be; all others are exact."""
+TABLED = ("avx512", "avx512_bf16")
+"""Sets whose sigmoid, of a table, may be one ulp further."""
 
 
 def names(isa: str) -> list[str]:
@@ -232,7 +234,7 @@ def in_steps(result: Array, of: Array) -> Array:
     return np.round(result.astype(np.float64) / np.spacing(np.abs(of)).astype(np.float64)).astype(np.int64)
 
 
-def check(operation: str, got: Array, given: list[Array]) -> None:
+def check(isa: str, operation: str, got: Array, given: list[Array]) -> None:
     expected = expected_of(operation, given, got.dtype)
     inexact = operation in ULPS and given[0].dtype.kind == "f"
     if operation == "sigmoid":
@@ -253,7 +255,8 @@ def check(operation: str, got: Array, given: list[Array]) -> None:
         lowest = given[0] == -np.inf
         assert (np.abs(got[lowest]) < np.finfo(got.dtype).eps).all()
         got, expected = got[~finite & ~lowest], expected[~finite & ~lowest]
-    level: Level = ulp(ULPS[operation]) if inexact else ulp(0) if operation == "sign" else EXACT
+    far = ULPS.get(operation, 0) + (operation == "sigmoid" and isa in TABLED)
+    level: Level = ulp(far) if inexact else ulp(0) if operation == "sign" else EXACT
     try:
         assert_close(got, expected, level)
     except AssertionError as error:
@@ -275,7 +278,7 @@ def test_elementwise(isa: str) -> None:
         given = [whole(a, lanes) for a in arguments(operation, dtype, len(found.parameters))]
         result = np.dtype(np.uint8) if OPS[operation].boolean else DTYPES[dtype]
         try:
-            check(operation, apply(compiled, found, given, result, lanes), given)
+            check(isa, operation, apply(compiled, found, given, result, lanes), given)
         except AssertionError as error:
             wrong.append(f"{name} {error}")
     assert not wrong, f"{len(wrong)} instructions:\n" + "\n".join(wrong)
@@ -306,7 +309,7 @@ def test_the_whole_range_of_floats(isa: str, operation: str) -> None:
     for lanes in (1, LANES[isa]):
         found = instruction(isa, f"{operation}_f32{f'x{lanes}' if lanes > 1 else ''}")
         given = [whole(every, lanes)]
-        check(operation, apply(elementwise(isa), found, given, np.dtype(np.float32), lanes), given)
+        check(isa, operation, apply(elementwise(isa), found, given, np.dtype(np.float32), lanes), given)
 
 
 MEMORY = ("load", "loadn", "loads", "loadsn", "store", "storen", "stores", "storesn")

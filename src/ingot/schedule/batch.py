@@ -181,25 +181,20 @@ class _Sample:
         """Have an operation do one sample."""
         sample = var(operation.axes[0].name, 1)
 
-        def at(tensor: Tensor) -> Ix:
-            return ix(self.counter) if tensor.root()[0] in self.whole else ix(sample)
+        def read(tensor: Tensor, index: tuple[Ix, ...]) -> tuple[Tensor, tuple[Ix, ...]]:
+            """Where the sample's elements lie."""
+            if tensor.root()[0] in self.whole:
+                return tensor, (ix(self.counter), *index[1:])
+            return self.part(tensor), (ix(sample), *index[1:])
 
         def leaf(node: Value) -> Value | None:
-            if (
-                not isinstance(node, Read)
-                or node.tensor.kind == "const"
-                or not _batched(node.tensor, self.batch)
-            ):
-                return None
-            if node.tensor.root()[0] in self.whole:
-                return Read(node.tensor, (ix(self.counter), *node.index[1:]))
-            return Read(self.part(node.tensor), (ix(sample), *node.index[1:]))
+            if isinstance(node, Read) and node.tensor.kind != "const" and _batched(node.tensor, self.batch):
+                return Read(*read(node.tensor, node.index))
+            return None
 
         operation.transform(lambda value: rewrite(value, leaf))
         if isinstance(operation, Dense):
-            operation.x_index = (at(operation.x), *operation.x_index[1:])
-            if operation.x.root()[0] not in self.whole:
-                operation.x = self.part(operation.x)
+            operation.x, operation.x_index = read(operation.x, operation.x_index)
         if isinstance(operation, Fill):
             operation.inner = self.part(operation.inner)
         if isinstance(operation, Attention):
