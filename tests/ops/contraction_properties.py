@@ -122,7 +122,7 @@ def convolution(draw: Draw) -> Case:
 
 @st.composite
 def transposed(draw: Draw) -> Case:
-    """With pads, an extra at the end, or a wanted size."""
+    """With pads, and an extra at the end."""
     dims = draw(st.sampled_from((2, 2, 1)))
     group = draw(st.sampled_from((1, 1, 2)))
     how = draw(window(dims))
@@ -157,7 +157,7 @@ def integer_product(draw: Draw) -> Case:
 
 @st.composite
 def running(draw: Draw) -> Case:
-    """Sums and products from one end, of integers that wrap."""
+    """Sums from either end, with the element itself or without."""
     dtype = draw(st.sampled_from(("int32", "int64", "float32", "float64")))
     x = draw(whole(dtype, draw(shapes(1))))
     along = draw(axis(x.ndim))

@@ -82,7 +82,7 @@ def wide_cast(draw: Draw) -> Case:
     """From types of storage to those that are computed with."""
     before = draw(st.sampled_from((*SMALL, *NARROW)))
     kind = dtype_of(before)
-    values = np.arange(-8 if before == "int4" else 0, 8).astype(kind)
+    values = np.arange(*((-8, 8) if before == "int4" else (0, 16))).astype(kind)
     if before in SMALL:
         values = np.arange(256).astype(np.uint8).view(kind)[::3]
     to = draw(

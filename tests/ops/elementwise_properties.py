@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from case import Case
 from hypothesis import strategies as st
@@ -31,13 +29,11 @@ KINDS = {"float32": ulp(4), "float64": ulp(8), "float16": ulp(1), "bfloat16": ul
 
 
 @st.composite
-def pair(
-    draw: Draw, operators: tuple[str, ...], dtypes: tuple[str, ...], result: str = "", **how: Any
-) -> Case:
+def pair(draw: Draw, operators: tuple[str, ...], dtypes: tuple[str, ...], result: str = "") -> Case:
     """Two operands of one type."""
     dtype = draw(st.sampled_from(dtypes))
     x = [draw(arrays(dtype, shape)) for shape in draw(broadcasting(2))]
-    return node(draw, draw(st.sampled_from(operators)), x, [result or dtype], level=ulp(0), **how)
+    return node(draw, draw(st.sampled_from(operators)), x, [result or dtype], level=ulp(0))
 
 
 @st.composite

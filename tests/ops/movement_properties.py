@@ -367,7 +367,7 @@ def reverse_sequence(draw: Draw) -> Case:
 
 @st.composite
 def ranges(draw: Draw) -> Case:
-    """Of constants and of numbers that only the run knows, in either direction."""
+    """Of constants, in either direction."""
     dtype = draw(st.sampled_from(("int64", "int32", "float32")))
     start, limit = (np.array(draw(st.integers(-6, 6)), dtype) for _ in range(2))
     delta = np.array(draw(st.sampled_from((1, 2, -1, -3))), dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from case import Case
 from hypothesis import strategies as st
-from strategies import INTEGERS, Draw, arrays, axis, node, shapes
+from strategies import Draw, arrays, axis, node, shapes
 
 from ingot.testing import Array, ulp
 
@@ -102,7 +102,7 @@ def suppression(draw: Draw) -> Case:
 @st.composite
 def least_bits(draw: Draw) -> Case:
     """Sorting of integers at the limits of their type."""
-    dtype = draw(st.sampled_from([d for d in INTEGERS if d not in ("uint16", "int8", "int16", "uint8")]))
+    dtype = draw(st.sampled_from(("int32", "int64", "uint32", "uint64")))
     x = draw(arrays(dtype, (draw(st.integers(1, 40)),)))
     order = np.argsort(x, kind="stable")
     return node(

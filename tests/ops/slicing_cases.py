@@ -6,20 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from case import Case, case
-
-from ingot.testing import EXACT
-
-BATCHES = ({"n": 1}, {"n": 2}, {"n": 5})
-
-
-def exact(name: str, inputs: str, body: str, outputs: str = "float[] y", **how: Any) -> Case:
-    return case(name, inputs, body, outputs, level=EXACT, **how)
-
-
-def ints(*values: int) -> np.ndarray:
-    return np.array(values, np.int64)
-
+from case import Case
+from movement_cases import BATCHES, exact, ints
 
 SPLIT = [
     exact("split_even", "float[6,4] x", "a, b = Split(x)", "float[] a, float[] b"),

@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 from case import Case
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from ingot.testing import EXACT, Array, Level
 
@@ -127,7 +127,6 @@ def node(
     outputs: Sequence[str] | None = None,
     *,
     opset: int = OPSET,
-    domain: str = "",
     constants: Sequence[int] = (),
     fixed: Sequence[int] = (),
     attributes: Mapping[str, Any] | None = None,
@@ -136,10 +135,9 @@ def node(
 ) -> Case:
     """A case of one node.
 
-    inputs: None for one that is left out. outputs: their element types, that of the first input where left out; "" for
-    one that is left out. constants: which inputs are initializers; now and then all are, and the node is folded. fixed:
-    which keep their sizes; the others may have symbols for theirs, equal ones for equal sizes. how: the other fields of
-    the case.
+    inputs: None for one that is left out. outputs: their element types, that of the first input where left out.
+    constants: which inputs are initializers; now and then all are, and the node is folded. fixed: which keep their sizes;
+    the others may have symbols for theirs, equal ones for equal sizes. how: the other fields of the case.
     """
     names = [f"x{i}" if array is not None else "" for i, array in enumerate(inputs)]
     given = {name: np.asarray(x) for name, x in zip(names, inputs, strict=True) if x is not None}
@@ -157,46 +155,20 @@ def node(
     results = [
         helper.make_tensor_value_info(f"y{i}", helper.np_dtype_to_tensor_dtype(dtype_of(kind)), None)
         for i, kind in enumerate(kinds)
-        if kind
     ]
     made = helper.make_node(
         operator,
         names,
-        [f"y{i}" if kind else "" for i, kind in enumerate(kinds)],
-        domain=domain,
+        [f"y{i}" for i in range(len(kinds))],
         **{key: value for key, value in (attributes or {}).items() if value is not None},
     )
-    imports = [helper.make_opsetid("", opset), *([helper.make_opsetid(domain, 1)] if domain else [])]
     graph = helper.make_graph([made], operator.lower(), ports, results, kept)
-    model = helper.make_model(graph, ir_version=8 if opset < 21 else 10, opset_imports=imports)
+    model = helper.make_model(
+        graph, ir_version=8 if opset < 21 else 10, opset_imports=[helper.make_opsetid("", opset)]
+    )
     return Case(operator.lower(), model, (feed,), level=level, **how)
 
 
 def tensor_type(dtype: str) -> int:
     """The number that ONNX has for an element type."""
     return int(helper.np_dtype_to_tensor_dtype(dtype_of(dtype)))
-
-
-__all__ = [
-    "DIMS",
-    "FLOATS",
-    "INTEGERS",
-    "NUMBERS",
-    "OPSET",
-    "SIGNED",
-    "UNSIGNED",
-    "Draw",
-    "TensorProto",
-    "arrays",
-    "awkward",
-    "axis",
-    "broadcasting",
-    "dtype_of",
-    "finite",
-    "is_float",
-    "node",
-    "shapes",
-    "some_axes",
-    "tensor_type",
-    "tiny",
-]  # fmt: skip

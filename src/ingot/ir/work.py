@@ -75,10 +75,8 @@ def _turns(operation: Operation, symbols: Mapping[str, int]) -> int | None:
     turns = 1
     for guard in operation.guard:
         if isinstance(guard, Loop):
-            try:
-                turns *= 0 if guard.trips is None else evaluate(guard.trips, symbols)
-            except (AssertionError, KeyError):
-                return None
+            trips = None if guard.trips is None else _value(guard.trips, symbols)
+            turns *= trips or 0
     return turns or None
 
 

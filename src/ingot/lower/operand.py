@@ -10,12 +10,8 @@ import numpy as np
 import onnx_ir
 
 from ingot.errors import IngotError
-from ingot.ir.index import (
-    Ix,
-)
-from ingot.ir.program import (
-    Tensor,
-)
+from ingot.ir.index import Ix
+from ingot.ir.program import Tensor
 
 
 @dataclass(eq=False)

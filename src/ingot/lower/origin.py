@@ -13,7 +13,7 @@ from ingot.ir.program import Map, Operation, Tensor
 
 NARROW = ("i32", "i16", "i8", "u32", "u16", "u8", "bool")
 Element = tuple[Tensor, tuple[int, ...]]
-"""An element of a tensor that owns its storage."""
+"""A tensor, or a region of one, and where in it."""
 
 
 def origin(operations: Sequence[Operation], tensor: Tensor, index: Sequence[int]) -> Ix | Element:

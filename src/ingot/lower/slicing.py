@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ingot.ir.index import Ix, IxLike, ix, maximum, minimum
 from ingot.ir.nodes import Const, Index, Op, Select, Value
 from ingot.lower.context import Context
+from ingot.lower.elementwise import op
 from ingot.lower.movement import axis_of, equal, integers, known_axes
 from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
@@ -106,19 +107,16 @@ def _window_of(start: Value, end: Value, step: Value, dim: Ix) -> tuple[Value, V
     """The first position and the number of elements of a slice, as ONNX clamps it."""
     size, zero, one = Index(dim), Const(0, "i64"), Const(1, "i64")
 
-    def op(name: str, a: Value, b: Value) -> Value:
-        return Op(name, (a, b), "i64")
-
     def clamped(at: Value, low: Value, high: Value) -> Value:
-        at = Select(Op("lt", (at, zero), "bool"), op("add", at, size), at)
+        at = Select(op("lt", at, zero), op("add", at, size), at)
         return op("min", op("max", at, low), high)
 
-    forward = Op("gt", (step, zero), "bool")
+    forward = op("gt", step, zero)
     low = Select(forward, zero, Const(-1, "i64"))
     last = op("sub", size, one)
     first = clamped(start, zero, Select(forward, size, last))
     stop = clamped(end, low, Select(forward, size, last))
-    stride = op("max", Op("abs", (step,), "i64"), one)
+    stride = op("max", op("abs", step), one)
     gap = op("max", Select(forward, op("sub", stop, first), op("sub", first, stop)), zero)
     return first, op("div", op("add", gap, op("sub", stride, one)), stride)
 

@@ -68,7 +68,7 @@ class Ties:
                     progress = True
         tops: dict[Var, Ix] = {}
         reached = [_tops(substitute(gap, found)) for gap in gaps]
-        reached += [_tops(substitute(d, found) - limit) for d, limit in self._limited]
+        reached += [_tops(substitute(d, found) - limit, exact=False) for d, limit in self._limited]
         for symbol, top in (pair for some in reached for pair in some.items()):
             tops[symbol] = minimum(tops.get(symbol, top), top)
         exact = {s: value for s, value in found.items() if value.variables() <= set(inputs)}
@@ -103,14 +103,19 @@ def _solve(gap: Ix, unknown: Collection[Var], inputs: Collection[Var]) -> tuple[
     return (mine[0], value) if value * -factor == rest and nonnegative(value) else None
 
 
-def _tops(gap: Ix) -> dict[Var, Ix]:
+def _tops(gap: Ix, exact: bool = True) -> dict[Var, Ix]:
     """What the symbols of a sum that is 0 are at most, where all but a constant has one sign, and they are sizes.
-    So too of one that is less than 0."""
+    exact: or else the sum may be less than 0."""
     total = dict(gap.terms).get((), 0)
     terms = [(monomial, abs(c), c < 0) for monomial, c in gap.terms if monomial]
     factors = [f for monomial, _, _ in terms for f in monomial]
     sizes = all(isinstance(f, Var) and f.least is not None and f.least >= 0 for f in factors)
-    if not sizes or {negative for _, _, negative in terms} != {total > 0} or not total:
+    if (
+        not sizes
+        or {negative for _, _, negative in terms} != {total > 0}
+        or not total
+        or (total > 0 and not exact)
+    ):
         return {}
     return {
         f: ix(abs(total) // c)
