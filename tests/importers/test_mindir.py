@@ -144,6 +144,19 @@ def test_a_sequence_and_its_elements(tmp_path: Path) -> None:
     np.testing.assert_array_equal(right, X[..., 2:])
 
 
+def test_a_broadcast_to_computed_sizes_keeps_a_dimension(tmp_path: Path) -> None:
+    nodes = [
+        Node("ReduceMean", ["x", (2,), True], "mean"),
+        Node("Shape", ["x"], "shape"),
+        Node("TupleGetItem", ["shape", 0], "n"),
+        Node("MakeTuple", ["n", -1, 4], "sizes"),
+        Node("BroadcastTo", ["mean", "sizes"], "y"),
+    ]
+    proto = converted(tmp_path, model(Graph("main", {"x": ((-1, 3, 4), "float32")}, nodes, "y")))
+    expected = np.broadcast_to(X.mean(2, keepdims=True), X.shape)
+    assert_close(reference(proto, {"x": X})[0], expected, CLOSE, reduction=4, scale=1)
+
+
 def lstm(x: Array, weights: Array, hidden: int) -> Array:
     """Of gates in the order i, f, g, o."""
     w, r, b = np.split(weights, [4 * hidden * x.shape[2], 4 * hidden * (x.shape[2] + hidden)])

@@ -39,6 +39,15 @@ _ATTRIBUTE_FIELDS = {
 }
 
 
+def read_bytes(path: Path, remedy: str = "give the path of a model file") -> bytes:
+    """A model file. Raises IngotError model-not-found."""
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        cause = "it is a folder" if path.is_dir() else getattr(error, "strerror", None) or str(error)
+        raise IngotError("model-not-found", cause, where=str(path), remedy=remedy) from None
+
+
 def check_model(model: ModelProto, *, roots: Sequence[Path], file_bytes: int = 0) -> bool:
     """Raise IngotError unless the model is whole and consistent. True when its nodes stand in topological order.
 

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from ingot.errors import IngotError
-from ingot.frontends.check import check_model, external_path
+from ingot.frontends.check import check_model, external_path, read_bytes
 from ingot.frontends.formats import recognise
 from ingot.frontends.importers import (
     import_file,
@@ -88,13 +88,7 @@ def _given(shapes: Mapping[str, Sequence[int | str] | None] | None) -> dict[str,
 
 def _from_file(path: Path, weights: Path | None, python: Path | None) -> ir.Model:
     where = str(path)
-    try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
-        cause = "it is a folder" if path.is_dir() else getattr(error, "strerror", None) or str(error)
-        raise IngotError(
-            "model-not-found", cause, where=where, remedy="give the path of a model file"
-        ) from None
+    data = read_bytes(path)
     if not data:
         raise IngotError("model-empty", "the file has no bytes", where=where, remedy=_AGAIN)
     known = recognise(data[:4096], path.name)

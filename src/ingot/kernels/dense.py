@@ -32,7 +32,7 @@ from ingot.ir.program import Dense
 from ingot.kernels.builder import Builder, Built, Lane, Packed
 from ingot.kernels.choice import Candidate
 from ingot.kernels.tiles import Run, Tile, cut, rank
-from ingot.schedule.layout import natural_block
+from ingot.schedule.layout import Layout, natural_block
 
 
 @dataclass
@@ -135,15 +135,8 @@ def _plans(builder: Builder, operation: Dense) -> list[Candidate[_Plan]]:
     features = operation.weight.shape[-1]
     root = output.root()[0]
     layout = builder.layouts[root]
-    if layout.blocked == feature:
-        lanes = layout.block
-    else:
-        lanes = natural_block(ix(features), builder.target.lanes)
-        while lanes > 4 and features <= lanes // 2:
-            lanes //= 2
     group = _group(builder, operation)
-    while group % lanes and group < features:
-        lanes //= 2
+    lanes = width_of(operation, layout, builder.target.lanes, group)
     vectors = -(-features // lanes)
     positions = [a for a in range(output.rank) if a not in (feature, operation.batched)]
     column = positions[-1] if positions else None
@@ -180,6 +173,21 @@ def _plans(builder: Builder, operation: Dense) -> list[Candidate[_Plan]]:
     if vectors > tile.vectors and row is not None and output.shape[row] != one:
         add(tile, best.cost, not rows_first)
     return list(candidates.values())
+
+
+def width_of(operation: Dense, layout: Layout, lanes: int, group: int) -> int:
+    """The lanes of its vectors. layout: of what it writes. lanes: the target's. group: how many neighbouring features read
+    the same elements of x."""
+    features: int = operation.weight.shape[-1]
+    if layout.blocked == operation.feature:
+        width = layout.block
+    else:
+        width = natural_block(ix(features), lanes)
+        while width > 4 and features <= width // 2:
+            width //= 2
+    while group % width and group < features:
+        width //= 2
+    return width
 
 
 def _group(builder: Builder, operation: Dense) -> int:

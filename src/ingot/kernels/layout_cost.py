@@ -32,11 +32,12 @@ from ingot.ir.program import (
 )
 from ingot.ir.work import picoseconds
 from ingot.kernels.access import EVEN, Accesses, Layouts, Sample, Walk, tested
+from ingot.kernels.dense import width_of
 from ingot.kernels.elementwise import value_cost
 from ingot.kernels.reduce import IN_FLIGHT, LATENCY
 from ingot.kernels.tiles import rank
 from ingot.kernels.use_winograd import INPUT_CYCLES, OUTPUT_CYCLES
-from ingot.schedule.layout import Layout, natural_block
+from ingot.schedule.layout import PAGE, Layout
 from ingot.target import Target
 
 VECTOR = {Walk.NEXT: 1.0, Walk.SAME: 0.5, Walk.NEAR: 3.0}
@@ -49,8 +50,8 @@ SINGLE = 3.0
 UNBLOCKED = 0.03
 """Of a product's time: what it takes longer with x, or with the result, in a layout that is not blocked, besides what is counted.
 An allowance for what the estimate leaves out, so that blocks stay where nothing speaks against them."""
-LINE, PAGE, SETS, WAYS = 64, 4096, 64, 8
-"""Bytes of a line and of a page, and the first cache."""
+LINE, SETS, WAYS = 64, 64, 8
+"""Bytes of a line, and the first cache."""
 FETCH, MISS, LOST = 2.0, 4.0, 4.0
 """Cycles for a line from the second cache, for a page that the first translation cache has lost, and for a line that
 others of its set displaced."""
@@ -358,12 +359,8 @@ class LayoutCost:
         """(cycles of all products, lanes, positions of a tile, vectors of a tile), as `dense` chooses them."""
         output, feature, lanes = operation.output, operation.feature, self._target.lanes
         features = operation.weight.shape[-1]
-        width = layout.block if layout.blocked == feature else natural_block(ix(features), lanes)
-        while layout.blocked != feature and width > 4 and features <= width // 2:
-            width //= 2
         group = self._group(operation)
-        while group % width and group < features:
-            width //= 2
+        width = width_of(operation, layout, lanes, group)
         key = (operation, width, "tile")
         if key not in self._kept:
             extents = [d for a, d in enumerate(output.shape) if a not in (feature, operation.batched)]

@@ -140,15 +140,16 @@ class _Search:
             t: list(dict.fromkeys((layouts[t], *by_kind.values()))) for t, by_kind in options.items()
         }
         self.labels: dict[Tensor, list[Label]] = {}
+        self.made: dict[Tensor, Map] = {}
 
     def run(self, pick: Pick) -> Assignment:
         tables = {o: self._table(o, self._free(o)) for o in self.program.operations}
-        movable = self._copied()
+        movable, readers = self._copied(), self._readers(tables)
         for tensor, homes in self.homes.items():
             fixed = tensor.kind != "temp"
             kept = [Label(home) for home in (homes[:1] if fixed else homes)]
             if tensor in movable:
-                kept += self._copies(tensor, homes[:1] if fixed else homes, tables)
+                kept += self._copies(tensor, len(kept), readers.get(tensor, ()))
             self.labels[tensor] = kept
         number = {tensor: i for i, tensor in enumerate(self.labels)}
         sizes = [len(labels) for labels in self.labels.values()]
@@ -228,34 +229,38 @@ class _Search:
                 guarded |= inputs | outputs
         return {t for t in self.homes if t in read and written.get(t, -1) < read[t] and t not in guarded}
 
-    def _copies(
-        self,
-        tensor: Tensor,
-        homes: Sequence[Layout],
-        tables: Mapping[Operation, tuple[list[Tensor], Table]],
-    ) -> list[Label]:
-        """The copies that could save more in its readers than they cost."""
-        readers = [
-            (table, free.index(tensor))
-            for operation, (free, table) in tables.items()
-            if tensor in free and tensor not in {t.root()[0] for t in operation.writes()}
-        ]
+    def _readers(
+        self, tables: Mapping[Operation, tuple[list[Tensor], Table]]
+    ) -> dict[Tensor, list[tuple[Table, int]]]:
+        """The tables of the operations that read a tensor and do not write it, each with the tensor's axis."""
+        found: dict[Tensor, list[tuple[Table, int]]] = {}
+        for operation, (free, table) in tables.items():
+            written = {t.root()[0] for t in operation.writes()}
+            for axis, tensor in enumerate(free):
+                if tensor not in written:
+                    found.setdefault(tensor, []).append((table, axis))
+        return found
+
+    def _copies(self, tensor: Tensor, homes: int, readers: Sequence[tuple[Table, int]]) -> list[Label]:
+        """The copies from one of its first `homes` layouts that could save more in its readers than they cost."""
         found = []
         for home, copy in itertools.permutations(range(len(self.homes[tensor])), 2):
-            if home >= len(homes):
+            if home >= homes:
                 continue
             saved = sum(
                 int((table.take(home, axis) - table.take(copy, axis)).max()) for table, axis in readers
             )
             label = Label(self.homes[tensor][home], self.homes[tensor][copy])
-            if saved > self._copy_cost(tensor, label):
+            if saved > 0 and saved > self._copy_cost(tensor, label):
                 found.append(label)
         return found
 
     def _copy_cost(self, tensor: Tensor, label: Label) -> int:
         if label.copy is None:
             return 0
-        made = _copy_of(tensor)
+        if tensor not in self.made:
+            self.made[tensor] = _copy_of(tensor)
+        made = self.made[tensor]
         return self.cost(made, {tensor: label.home, made.output: label.copy})
 
     # The result

@@ -245,31 +245,29 @@ SPARE = 256
 def _inherited_axis(operation: Map | Reduce | Row, layouts: dict[Tensor, Layout]) -> int | None:
     """The output axis that walks the blocked axis of the largest blocked tensor read."""
     best: tuple[int, int] | None = None
-    for value in operation.values().values():
-        for read in _reads(value):
-            layout = layouts.get(read.tensor.root()[0])
-            if layout is None or layout.blocked is None:
-                continue
-            at = read.index[layout.blocked]
-            for axis, variable in enumerate(operation.axes):
-                split = at.split(variable)
-                if (
-                    split is not None
-                    and split[0] == 1
-                    and split[1].is_const
-                    and split[1].value % layout.block == 0
-                ):
-                    size = product(d for d in read.tensor.shape)
-                    weight = size.value if size.is_const else 1 << 40
-                    if best is None or weight > best[0]:
-                        best = weight, axis
+    for read in operation.reads():
+        layout = layouts.get(read.tensor.root()[0])
+        if layout is None or layout.blocked is None:
+            continue
+        at = read.index[layout.blocked]
+        for axis, variable in enumerate(operation.axes):
+            split = at.split(variable)
+            if (
+                split is not None
+                and split[0] == 1
+                and split[1].is_const
+                and split[1].value % layout.block == 0
+            ):
+                weight = _weight(read.tensor)
+                if best is None or weight > best[0]:
+                    best = weight, axis
     return None if best is None else best[1]
 
 
-def _reads(value: object) -> list[Read]:
-    from ingot.ir.nodes import walk
-
-    return [n for n in walk(value) if isinstance(n, Read)]  # type: ignore[arg-type]
+def _weight(tensor: Tensor) -> int:
+    """Its elements; more than any has where their number is not known."""
+    size = product(tensor.shape)
+    return size.value if size.is_const else 1 << 40
 
 
 FAMILIES = ("channels first", "channels last", "blocked")
@@ -357,13 +355,10 @@ def _walked(operation: Map | Reduce | Row) -> list[tuple[Tensor, int, int]]:
     """(tensor, its axis, axis of the output) for each axis of what is read that one of the output walks alone, the largest
     tensor first."""
     found = []
-    for value in operation.values().values():
-        for read in _reads(value):
-            size = product(read.tensor.shape)
-            for axis, at in enumerate(read.index):
-                for own, variable in enumerate(operation.axes):
-                    if at.split(variable) is not None and variable in at.variables():
-                        weight = size.value if size.is_const else 1 << 40
-                        found.append((-weight, read.tensor.root()[0], axis, own))
+    for read in operation.reads():
+        for axis, at in enumerate(read.index):
+            for own, variable in enumerate(operation.axes):
+                if at.split(variable) is not None and variable in at.variables():
+                    found.append((-_weight(read.tensor), read.tensor.root()[0], axis, own))
     found.sort(key=lambda one: one[0])
     return [(tensor, axis, own) for _, tensor, axis, own in found]

@@ -14,6 +14,7 @@ from ingot.errors import IngotError
 from ingot.frontends import wire
 from ingot.frontends.builder import Array, Builder
 from ingot.frontends.caffe.text import Message, parse_text
+from ingot.frontends.check import read_bytes
 
 V1_TYPES = {
     "ABSVAL": "AbsVal",
@@ -282,15 +283,9 @@ def _meets(rule: Message) -> bool:
 
 
 def _text(path: Path) -> str:
+    data = read_bytes(path, "give the path of a prototxt")
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise IngotError(
-            "model-not-found",
-            error.strerror or str(error),
-            where=str(path),
-            remedy="give the path of a prototxt",
-        ) from None
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise IngotError(
             "model-invalid",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -93,12 +94,17 @@ def size(c: Call, place: int, name: str) -> ir.Value:
     """A vector of int64, of integers and of tensors of one element each."""
     found = c.given(place) if place < len(c) else c.integers(place, name)
     if isinstance(found, tuple) and any(isinstance(item, ir.Value) for item in found):
-        parts = [c.op("Reshape", c.net.tensor(item), c.b.ints(1), part="element") for item in found]
-        parts = [c.op("Cast", part, part="size", to=int(ir.DataType.INT64)) for part in parts]
-        return c.op("Concat", *parts, part="sizes", axis=0)
+        return joined(c, found)
     if isinstance(found, ir.Value):
         return c.op("Cast", found, part="sizes", to=int(ir.DataType.INT64))
     return c.b.ints(*c.integers(place, name))
+
+
+def joined(c: Call, sizes: Sequence[Any]) -> ir.Value:
+    """Integers and tensors of one element each as a vector of int64."""
+    parts = [c.op("Reshape", c.net.tensor(item), c.b.ints(1), part="element") for item in sizes]
+    parts = [c.op("Cast", part, part="size", to=int(ir.DataType.INT64)) for part in parts]
+    return c.op("Concat", *parts, part="sizes", axis=0)
 
 
 @primitive("Shape")
@@ -197,8 +203,8 @@ def broadcast_to(c: Call) -> Any:
             1 if isinstance(dim, int) and dim == -1 and place >= wide else dim
             for place, dim in enumerate(found)
         ]
-        if all(isinstance(dim, int) for dim in found):
-            return c.op("Expand", c.x(), c.b.ints(*found))
+        whole = all(isinstance(dim, int) for dim in found)
+        return c.op("Expand", c.x(), c.b.ints(*found) if whole else joined(c, found))
     return c.op("Expand", c.x(), size(c, 1, "shape"))
 
 
@@ -406,8 +412,7 @@ def pad_v3(c: Call) -> Any:
     x, flat, mode = c.x(), c.integers(1, "paddings"), c.argument(ATTRIBUTE, "mode", "constant")
     if not c.flag(ATTRIBUTE, "paddings_contiguous", True) or len(flat) % 2 or len(flat) > 2 * c.rank(x):
         raise c.unsupported(f"its paddings are {flat}")
-    kinds = {"constant": "constant", "reflect": "reflect", "edge": "edge", "circular": "wrap"}
-    if mode not in kinds or mode == "circular":
+    if mode not in ("constant", "reflect", "edge"):
         raise c.unsupported(f"its mode is {mode!r}")
     axes = [c.rank(x) - 1 - i for i in range(len(flat) // 2)]
     pads = [0] * 2 * c.rank(x)
@@ -416,7 +421,7 @@ def pad_v3(c: Call) -> Any:
     value = None
     if mode == "constant" and len(c) > 2 and c.given(2) is not None:
         value = c.op("Reshape", c.x(2), c.b.ints(), part="value")
-    return c.op("Pad", x, c.b.ints(*pads), value, mode=kinds[mode])
+    return c.op("Pad", x, c.b.ints(*pads), value, mode=mode)
 
 
 @primitive("DepthToSpace", "SpaceToDepth")

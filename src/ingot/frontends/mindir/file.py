@@ -23,7 +23,7 @@ import numpy as np
 from ingot.errors import IngotError
 from ingot.frontends import wire
 from ingot.frontends.builder import Array
-from ingot.frontends.check import MAX_ELEMENTS, external_path
+from ingot.frontends.check import MAX_ELEMENTS, external_path, read_bytes
 
 DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype(np.float32),
@@ -107,15 +107,7 @@ class Network:
 
 def read_file(path: Path) -> Network:
     """Raises IngotError model-not-found, -truncated, -invalid, -too-large, external-data-*, unsupported."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise IngotError(
-            "model-not-found",
-            error.strerror or str(error),
-            where=str(path),
-            remedy="give the path of a .mindir file",
-        ) from None
+    data = read_bytes(path, "give the path of a .mindir file")
     try:
         return _File(memoryview(data), path).network()
     except wire.TruncatedError as error:

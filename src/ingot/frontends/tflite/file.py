@@ -17,7 +17,7 @@ from flatbuffers import flexbuffers  # type: ignore[import-untyped]
 
 from ingot.errors import IngotError
 from ingot.frontends.builder import Array
-from ingot.frontends.check import MAX_ELEMENTS
+from ingot.frontends.check import MAX_ELEMENTS, read_bytes
 
 DTYPES: dict[int, np.dtype[Any]] = {
     tflite.TensorType.FLOAT32: np.dtype(np.float32),
@@ -84,15 +84,7 @@ class Network:
 def read_file(path: Path) -> Network:
     """Raises IngotError model-not-found, -empty, -truncated, -invalid, -too-large, unsupported."""
     where = str(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise IngotError(
-            "model-not-found",
-            error.strerror or str(error),
-            where=where,
-            remedy="give the path of a model file",
-        ) from None
+    data = read_bytes(path)
     if len(data) < 8:
         raise IngotError("model-truncated", "the file is cut short", where=where, remedy=_AGAIN)
     if data[4:8] != b"TFL3":
