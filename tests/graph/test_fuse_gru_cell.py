@@ -49,3 +49,10 @@ def test_one_step(end: str, gemms: str) -> None:
 def test_refuses(given: str, reason: str) -> None:
     got = apply(fuse_gru_cell, given, CONSTANTS, symbols={"N": 2})
     assert (got.fired, got.refused) == (0, [reason])
+
+
+def test_refuses_parts_of_the_batch() -> None:
+    given = f"""g (float[3, 5] x, float[3, 1] h, float[3, 5] v, float[3, 1] t) => (float[3, 3] y)
+    {{ gi = Gemm<transB = 1>(x, v) gh = Gemm<transB = 1>(h, t) a, b, c = Split(gi) d, e, f = Split(gh) {GATES} {ENDS[0]} }}"""
+    got = apply(fuse_gru_cell, given, {"v": CONSTANTS["w"][:3], "t": CONSTANTS["u"][:3, :1]})
+    assert got.refused == ["its gates are not of one size"]

@@ -42,6 +42,11 @@ def test_computed_angles() -> None:
     assert got.ops[-1] == "RotaryEmbedding"
 
 
+def test_refuses_angles_of_another_length() -> None:
+    got = apply(fuse_rotary_embedding, text(f"{WAVES} {ROTATE}", 2, "float[2, 1, 3] a"))
+    assert got.refused == ["its angles are not known to be twice those of a half, for this batch"]
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from ingot.graph import edit
+from ingot.graph.writer import Writer
 
 
 def gemm(node: ir.Node) -> tuple[edit.Array, edit.Array] | None:
@@ -29,6 +31,14 @@ def is_state(value: ir.Value, size: int) -> bool:
     return dims is not None and len(dims) == 2 and dims[1] == size
 
 
+def splits_evenly(split: ir.Node, parts: int, size: int) -> bool:
+    """Whether a Split is of the features, into so many parts of one size."""
+    sizes = edit.input_at(split, 1)
+    return split.attributes.get_int("axis", 0) in (-1, 1) and (
+        sizes is None or edit.integers(sizes) == [size] * parts
+    )
+
+
 def reordered(array: edit.Array, order: Sequence[int]) -> edit.Array:
     """The gates of the first axis in another order."""
     gates = np.split(array, len(order))
@@ -36,45 +46,26 @@ def reordered(array: edit.Array, order: Sequence[int]) -> edit.Array:
 
 
 def write(
-    before: ir.Node,
-    label: str,
+    writer: Writer,
     op_type: str,
     weights: tuple[edit.Array, edit.Array, edit.Array],
     inputs: Sequence[ir.Value],
-    names: edit.Names,
-    **attributes: int,
+    **attributes: Any,
 ) -> list[ir.Value]:
-    """The new states by a layer over a sequence of one, in front of a node. inputs: what it reads, and its states."""
-    graph, size, like = before.graph, weights[1].shape[-1], inputs[1]
-    assert graph is not None
+    """The new states by a layer over a sequence of one. inputs: what it reads, and its states, which `is_state` took."""
     constants = [
-        names.add_constant(graph, f"{label}.{name}", array[None])
+        writer.constant(array[None], name=name)
         for name, array in zip(("weights", "recurrence", "biases"), weights, strict=True)
     ]
-    axis = names.add_constant(graph, f"{label}.axis", np.array([0], np.int64))
-    made: list[ir.Node] = []
-
-    def add(kind: str, given: Sequence[ir.Value | None], name: str, outputs: int = 1) -> ir.Node:
-        node = ir.Node("", kind, given, num_outputs=outputs)
-        for index, out in enumerate(node.outputs):
-            out.name = names.fresh(f"{name}.{index}" if outputs > 1 else name)
-            out.type = like.type
-        made.append(node)
-        return node
-
-    x, *states = (
-        add("Unsqueeze", [value, axis], f"{label}.{name}").outputs[0]
-        for value, name in zip(inputs, "xhc", strict=False)
-    )
-    layer = add(op_type, [x, *constants, None, *states], f"{label}.{op_type.lower()}", 1 + len(states))
-    layer.attributes["hidden_size"] = ir.AttrInt64("hidden_size", size)
-    for name, value in attributes.items():
-        layer.attributes[name] = ir.AttrInt64(name, value)
-    layer.outputs[0].name = ""
-    results = [add("Squeeze", [out, axis], f"{label}.step").outputs[0] for out in layer.outputs[1:]]
-    dims = edit.dims(like)
-    for result, out in zip(results, layer.outputs[1:], strict=True):
-        if dims is not None:
-            result.shape, out.shape = ir.Shape(dims), ir.Shape([1, *dims])
-    graph.insert_before(before, made)
+    axis, dims = writer.ints(0), edit.dims(inputs[1])
+    x, *states = (writer.op("Unsqueeze", value, axis) for value in inputs)
+    layer = writer.ops(
+        op_type, x, *constants, None, *states,
+        outputs=1 + len(states), hidden_size=weights[1].shape[-1], **attributes,
+    )  # fmt: skip
+    layer[0].name = ""
+    results = [writer.op("Squeeze", out, axis) for out in layer[1:]]
+    for result in results:
+        result.type = inputs[1].type
+        result.shape = None if dims is None else ir.Shape(dims)
     return results

@@ -233,15 +233,8 @@ def _rotary(call: Call) -> ir.Value:
     if len(call.dims(positions)) == 1:
         shape = call.op("Shape", x)
         batch, length = (call.op("Gather", shape, call.ints(axis)) for axis in (0, 1 if rank == 3 else 2))
-        steps = call.op(
-            "Range",
-            call.constant(0, ir.DataType.INT64),
-            _scalar(call, length),
-            call.constant(1, ir.DataType.INT64),
-        )
-        positions = call.op(
-            "Expand", call.op("Add", steps, positions), call.op("Concat", batch, length, axis=0)
-        )
+        places = call.op("Add", counted(call, length), positions)
+        positions = call.op("Expand", places, call.op("Concat", batch, length, axis=0))
     width = call.get("rotary_embedding_dim", 0)
     heads = call.get("num_heads", 0)
     if rank == 3 and not heads:
@@ -255,8 +248,10 @@ def _rotary(call: Call) -> ir.Value:
     )  # fmt: skip
 
 
-def _scalar(call: Call, x: ir.Value) -> ir.Value:
-    return call.op("Squeeze", x, call.ints(0))
+def counted(call: Call, length: ir.Value) -> ir.Value:
+    """0, 1, … up to a vector of one int64."""
+    zero, one = (call.constant(i, ir.DataType.INT64) for i in (0, 1))
+    return call.op("Range", zero, call.op("Squeeze", length, call.ints(0)), one)
 
 
 def _dequantized(call: Call, at: int, axis: int | None = None) -> ir.Value:
@@ -290,22 +285,13 @@ def _quantized_softmax(call: Call) -> ir.Value:
     return _quantized(call, call.op("Softmax", _dequantized(call, 0), axis=axis), 3)
 
 
-@expands("QLinearGlobalAveragePool")
-def _quantized_global_pool(call: Call) -> ir.Value:
-    x, rank = _dequantized(call, 0), len(call.dims(call.input(0)))
-    last = call.get("channels_last", 0)
-    x = _channels_first(call, x, rank) if last else x
-    y = call.op("GlobalAveragePool", x)
-    return _quantized(call, _channels_last(call, y, rank) if last else y, 3)
-
-
-@expands("QLinearAveragePool")
+@expands("QLinearAveragePool", "QLinearGlobalAveragePool")
 def _quantized_pool(call: Call) -> ir.Value:
     x, rank = _dequantized(call, 0), len(call.dims(call.input(0)))
     last = call.get("channels_last", 0)
     x = _channels_first(call, x, rank) if last else x
     window = call.kept("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
-    y = call.op("AveragePool", x, **window)
+    y = call.op(call.node.op_type.removeprefix("QLinear"), x, **window)
     return _quantized(call, _channels_last(call, y, rank) if last else y, 3)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ingot.graph import edit
-from ingot.graph.contrib import Call, RefusalError, expands
+from ingot.graph.contrib import Call, RefusalError, counted, expands
 from ingot.graph.edit import Dim
 
 _HIDDEN = -10000.0
@@ -126,9 +126,7 @@ def _hidden(call: Call, mask: ir.Value, k: ir.Value) -> ir.Value:
 
 def _places(call: Call, shape: ir.Value) -> ir.Value:
     """0, 1, … up to the number of keys, whose (batch, heads, keys, size) is `shape`."""
-    count = call.op("Squeeze", call.op("Gather", shape, call.ints(2)), call.ints(0))
-    zero, one = (call.constant(i, ir.DataType.INT64) for i in (0, 1))
-    return call.op("Range", zero, count, one)
+    return counted(call, call.op("Gather", shape, call.ints(2)))
 
 
 def _future(call: Call, q: ir.Value, k: ir.Value) -> ir.Value:

@@ -118,6 +118,11 @@ def only_user(value: ir.Value) -> ir.Node | None:
     return next(iter(uses)).node
 
 
+def pads_itself(node: ir.Node) -> bool:
+    """Whether the pads of a convolution or a pooling follow from the size of its input."""
+    return node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+
+
 def used_outputs(node: ir.Node) -> list[int]:
     """Indices of the outputs that a node or the caller reads."""
     return [i for i, out in enumerate(node.outputs) if out.uses() or out.is_graph_output()]
@@ -180,6 +185,13 @@ def remove(node: ir.Node) -> None:
     node.graph.remove(node, safe=True)
 
 
+def remove_unused(nodes: Sequence[ir.Node]) -> None:
+    """Take those of `nodes`, each after the nodes it reads, out whose outputs nobody uses."""
+    for node in reversed(nodes):
+        if not used_outputs(node):
+            remove(node)
+
+
 def bypass(node: ir.Node, value: ir.Value) -> bool:
     """Let `value` stand for the first output of `node` and remove the node. False when that cannot be."""
     if not replace(node.outputs[0], value):
@@ -215,7 +227,7 @@ def swap(inner: ir.Node, node: ir.Node, x: ir.Value) -> ir.Value:
 
 
 class Names:
-    """Fresh value names for one model."""
+    """Fresh value names for one model, and the domains that it uses."""
 
     def __init__(self, model: ir.Model) -> None:
         self._model = model
@@ -235,6 +247,10 @@ class Names:
             name = f"{base}_{count}"
         self._taken.add(name)
         return name
+
+    def use_domain(self, domain: str) -> None:
+        """Let the model have operators of `domain`."""
+        self._model.opset_imports.setdefault(domain, 1)
 
     def add_constant(
         self, graph: ir.Graph, base: str, array: Array, dtype: ir.DataType | None = None

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from ingot.graph import edit, trace
 
-_COMMUTATIVE = frozenset({"Add", "Mul"})
+_COMMUTATIVE = frozenset({"Add", "Max", "Min", "Mul"})
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,12 @@ def double(value: ir.Value) -> str | None:
     return "it is, or may be, of doubles, which would be rounded" if wide else None
 
 
+def widens(constant: ir.Value, value: ir.Value) -> str | None:
+    """Why an operator of `value` may not go on without `constant`, None where that adds no axes to the result."""
+    wide = len(edit.dims(constant) or ()) > len(edit.dims(value) or ())
+    return "its constant may add axes" if wide else None
+
+
 def fuse(
     match: Match,
     op_type: str,
@@ -232,6 +238,8 @@ def fuse(
 
     Returns why its output cannot stand for the root's, None when it is done.
     """
+    if domain:
+        names.use_domain(domain)
     root = match.root
     out = root.outputs[0]
     given = [match.values[name] for name in inputs.split()] if isinstance(inputs, str) else inputs
@@ -243,7 +251,5 @@ def fuse(
     if not edit.bypass(root, new.outputs[0]):
         root.graph.remove(new, safe=True)
         return "it is an output of its graph"
-    for node in reversed(match.nodes[:-1]):
-        if not edit.used_outputs(node):
-            edit.remove(node)
+    edit.remove_unused(match.nodes[:-1])
     return None

@@ -33,6 +33,8 @@ class Writer:
         self, op_type: str, *inputs: ir.Value | None, outputs: int = 1, domain: str = "", **attributes: Any
     ) -> Sequence[ir.Value]:
         """All outputs of a new node."""
+        if domain:
+            self._names.use_domain(domain)
         kept = {key: value for key, value in attributes.items() if value is not None}
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]

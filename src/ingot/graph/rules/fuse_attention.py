@@ -141,9 +141,7 @@ def _fuse(found: match.Match, names: edit.Names) -> bool:
         _attend(
             root, join, [*inputs, *([mask] if mask is not None else [])], attributes, q.heads, v.size, names
         )
-        for node in reversed(found.nodes):
-            if not edit.used_outputs(node):
-                edit.remove(node)
+        edit.remove_unused(found.nodes)
         return True
     heads = [edit.dims(found.values["q"]), edit.dims(found.values["v"])]
     if any(dims is None or not isinstance(dims[1], int) for dims in heads):

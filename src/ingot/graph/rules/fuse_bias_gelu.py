@@ -25,8 +25,6 @@ def apply(model: ir.Model) -> int:
         kind = "FastGelu" if form == "tanh" else "BiasGelu"
         single = x.dtype == ir.DataType.FLOAT
         reason = found.leak() if single else "it is not known to be of float32"
-        if reason is None:
-            model.opset_imports.setdefault(DOMAIN, 1)
-            reason = match.fuse(found, kind, [x, b], [], names, DOMAIN)
+        reason = reason or match.fuse(found, kind, [x, b], [], names, DOMAIN)
         fired += trace.outcome(found.root, reason)
     return fired

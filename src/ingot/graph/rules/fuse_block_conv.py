@@ -37,10 +37,11 @@ def read_pixels(model: ir.Model, names: edit.Names, most: int | None = None) -> 
 
 
 def _unfit(found: match.Match) -> str | None:
-    conv, w = found.named["conv"].attributes, edit.static_dims(found.values["w"])
-    if conv.get_int("group", 1) != 1 or any(rate != 1 for rate in conv.get_ints("dilations", ())):
+    conv, w = found.named["conv"], edit.static_dims(found.values["w"])
+    rates = conv.attributes.get_ints("dilations", ())
+    if conv.attributes.get_int("group", 1) != 1 or any(rate != 1 for rate in rates):
         return "it has groups or dilations"
-    if conv.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or w is None or len(w) != 4:
+    if edit.pads_itself(conv) or w is None or len(w) != 4:
         return "it has automatic pads, or its weights have not four axes"
     return None
 

@@ -25,7 +25,7 @@ _PATTERNS: tuple[Op, ...] = (op(_KINDS, either(_SUM, _CONV), name="activation"),
 def apply(model: ir.Model) -> int:
     names = edit.Names(model)
     return sum(
-        trace.outcome(found.root, _unfit(found) or found.leak() or _fuse(model, found, names))
+        trace.outcome(found.root, _unfit(found) or found.leak() or _fuse(found, names))
         for pattern in _PATTERNS
         for found in match.each(model, pattern)
     )
@@ -43,7 +43,7 @@ def _unfit(found: match.Match) -> str | None:
     return None
 
 
-def _fuse(model: ir.Model, found: match.Match, names: edit.Names) -> str | None:
+def _fuse(found: match.Match, names: edit.Names) -> str | None:
     conv, activation = found.named["conv"], found.named.get("activation")
     attributes = list(conv.attributes.values())
     if activation is not None:
@@ -54,7 +54,6 @@ def _fuse(model: ir.Model, found: match.Match, names: edit.Names) -> str | None:
     inputs = [found.values["x"], found.values["w"], edit.input_at(conv, 2)]
     if "z" in found.values:
         inputs.append(found.values["z"])
-    model.opset_imports.setdefault(DOMAIN, 1)
     return match.fuse(found, "FusedConv", inputs, attributes, names, DOMAIN)
 
 

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from ingot.graph import cells, edit, match, trace
 from ingot.graph.match import Const, Op, Var, op
+from ingot.graph.writer import Writer
 
 _H = Var("h")
 
@@ -40,12 +41,12 @@ def apply(model: ir.Model) -> int:
         return 0
     names = edit.Names(model)
     return sum(
-        trace.outcome(found.root, found.leak() or _fuse(found, names))
+        trace.outcome(found.root, found.leak() or _fuse(model, found, names))
         for found in match.each(model, *_PATTERNS)
     )
 
 
-def _fuse(found: match.Match, names: edit.Names) -> str | None:
+def _fuse(model: ir.Model, found: match.Match, names: edit.Names) -> str | None:
     """Why it cannot be, None when it is done."""
     x, h = found.values["x"], found.values["h"]
     if h.dtype != ir.DataType.FLOAT:
@@ -54,18 +55,16 @@ def _fuse(found: match.Match, names: edit.Names) -> str | None:
     if layers[0] is None or layers[1] is None:
         return "its Gemms have factors, or weights or biases that are not constant"
     size = layers[1][0].shape[1]
-    sizes = [edit.input_at(found.named[f"{name}_parts"], 1) for name in ("input", "state")]
-    equal = all(given is None or edit.integers(given) == [size] * 3 for given in sizes)
+    splits = [found.named[f"{name}_parts"] for name in ("input", "state")]
+    equal = all(cells.splits_evenly(split, 3, size) for split in splits)
     if not equal or any(layer is not None and layer[0].shape[0] != 3 * size for layer in layers):
         return "its gates are not of one size"
     if not cells.is_state(h, size):
         return "its state is not known to be of the cell's size"
     (w, wb), (r, rb) = ([cells.reordered(array, _ORDER) for array in layer] for layer in layers if layer)
-    label = str(found.root.outputs[0].name)
+    writer = Writer(found.root, names, edit.opset(model))
     weights = (w, r, np.concatenate([wb, rb]))
-    (y,) = cells.write(found.root, label, "GRU", weights, [x, h], names, linear_before_reset=1)
+    (y,) = cells.write(writer, "GRU", weights, [x, h], linear_before_reset=1)
     edit.replace(found.root.outputs[0], y)
-    for node in reversed(found.nodes):
-        if not edit.used_outputs(node):
-            edit.remove(node)
+    edit.remove_unused(found.nodes)
     return None

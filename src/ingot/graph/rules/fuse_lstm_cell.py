@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from ingot.graph import cells, edit, match, trace
 from ingot.graph.match import Op, Var, op
+from ingot.graph.writer import Writer
 
 _GATES = op(
     "Add", op("Gemm", Var("a"), Var("u"), name="first"), op("Gemm", Var("b"), Var("v"), name="second")
@@ -39,7 +40,7 @@ def apply(model: ir.Model) -> int:
         return 0
     names = edit.Names(model)
     return sum(
-        trace.outcome(found.root, found.leak("cell") or _unfit(found) or _fuse(found, names))
+        trace.outcome(found.root, found.leak("cell") or _unfit(found) or _fuse(model, found, names))
         for found in match.each(model, _PATTERN)
     )
 
@@ -49,15 +50,14 @@ def _unfit(found: match.Match) -> str | None:
     return None if single else "it is not known to be of float32, which ONNX Runtime's LSTM is for"
 
 
-def _fuse(found: match.Match, names: edit.Names) -> str | None:
+def _fuse(model: ir.Model, found: match.Match, names: edit.Names) -> str | None:
     """Why it cannot be, None when it is done."""
     parts = [cells.gemm(found.named[name]) for name in ("first", "second")]
     inputs, layers = [found.values["a"], found.values["b"]], [part for part in parts if part is not None]
     if len(layers) < 2:
         return "its Gemms have factors, or weights or biases that are not constant"
     size = layers[0][0].shape[0] // 4
-    sizes = edit.integers(edit.input_at(found.named["split"], 1))
-    equal = sizes == [size] * 4 if edit.input_at(found.named["split"], 1) is not None else True
+    equal = cells.splits_evenly(found.named["split"], 4, size)
     if layers[0][0].shape[0] != 4 * size or layers[1][0].shape[0] != 4 * size or not equal:
         return "its gates are not of one size"
     state = next(
@@ -70,11 +70,8 @@ def _fuse(found: match.Match, names: edit.Names) -> str | None:
     )
     given = [inputs[1 - state], inputs[state], found.values["c"]]
     weights = (w, r, np.concatenate([wb, rb]))
-    label = str(found.root.outputs[0].name)
-    y, c = cells.write(found.named["cell"], label, "LSTM", weights, given, names)
+    y, c = cells.write(Writer(found.named["cell"], names, edit.opset(model)), "LSTM", weights, given)
     edit.replace(found.root.outputs[0], y)
     edit.replace(found.named["cell"].outputs[0], c)
-    for node in reversed(found.nodes):
-        if not edit.used_outputs(node):
-            edit.remove(node)
+    edit.remove_unused(found.nodes)
     return None

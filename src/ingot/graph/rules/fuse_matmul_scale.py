@@ -41,16 +41,14 @@ def _fuse(node: ir.Node, names: edit.Names) -> str | None:
     if len(chain) < 1 + added:
         return "nothing would be gained"
     with np.errstate(all="ignore"):
-        scaled, bias = ((a.astype(np.float64)).astype(weights.dtype) for a in (weights * scale, shift))
+        scaled, bias = (a.astype(weights.dtype) for a in (weights * scale, shift))
     if not np.all(np.isfinite(scaled)) or not np.all(np.isfinite(bias)):
         return "a weight would leave the range of its dtype"
     if not added and not edit.can_replace(value, node.outputs[0]):
         return "it is an output of its graph"
     names.set_constant(node, 1, scaled, "scaled")
     _end(node, chain[-1], bias if added else None, names)
-    for step in reversed(chain):
-        if step.graph is not None and not edit.used_outputs(step):
-            edit.remove(step)
+    edit.remove_unused(chain)
     return None
 
 

@@ -34,7 +34,7 @@ def _fuse(node: ir.Node, pad: ir.Node, opset: int) -> str | None:
     source = edit.input_at(pad, 0)
     if source is None or pad.attributes.get_string("mode", "constant") != "constant":
         return "the Pad is not of constant mode"
-    if node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+    if edit.pads_itself(node):
         return "it has auto_pad"
     padded = edit.dims(pad.outputs[0]) or edit.dims(source)
     weights = edit.dims(edit.input_at(node, 1)) if node.op_type == "Conv" else None

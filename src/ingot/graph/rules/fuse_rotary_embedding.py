@@ -1,8 +1,8 @@
 """x * cos + Concat(Neg(x2), x1) * sin, x1, x2 = Split(x)  ->  RotaryEmbedding(x, c, s), cos = [c c], sin = [s s]
 
 x is [batch, heads, length, size]. The halves are those of constants, or of Unsqueeze(Cos(Concat(a, a))), a [batch, length,
-size / 2]. Raises the operator set to 23. Refuses other angles, a batch that is not known to be that of the angles, doubles, parts that
-others use too, and models that cannot be raised.
+size / 2]. Raises the operator set to 23. Refuses other angles, a batch and a length that are not known to be those of the angles, doubles,
+parts that others use too, and models that cannot be raised.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _table(wave: ir.Value, dims: list[edit.Dim]) -> edit.Array | None:
         array is None
         or array.ndim < 2
         or array.shape[-2:] != tuple(dims[2:])
-        or array.size != array[..., :, :].shape[-2] * array.shape[-1]
+        or array.size != edit.elements(array.shape[-2:])
     ):
         return None
     first, second = np.split(array.reshape(array.shape[-2:]), 2, axis=1)
@@ -92,7 +92,7 @@ def _angle(wave: ir.Value, kind: str, dims: list[edit.Dim]) -> ir.Value | None:
     given = edit.dims(found.values["a"])
     axes = edit.integers(edit.input_at(found.named["heads"], 1))
     twice = found.named["twice"]
-    if given is None or len(given) != 3 or not edit.same_dim(given[0], dims[0]):
+    if given is None or len(given) != 3 or not edit.same_dims(given[:2], [dims[0], dims[2]]):
         return None
     last = twice.attributes.get_int("axis", 0) in (-1, 2) and len(twice.inputs) == 2
     return found.values["a"] if axes == [1] and last else None

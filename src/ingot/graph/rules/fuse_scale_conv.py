@@ -33,15 +33,15 @@ def _before(node: ir.Node) -> ir.Node | None:
     step = value.producer() if value is not None else None
     if step is None or step.op_type not in affine.STEPS or step.domain:
         return None
-    if step.op_type == "Conv" and edit.static_dims(edit.input_at(step, 1)) != [*_single(step)]:
+    if step.op_type == "Conv" and not _single(step):
         return None
     return step if any(edit.is_constant(value) for value in step.inputs) else None
 
 
-def _single(conv: ir.Node) -> tuple[int, ...]:
-    """The weights' shape of a depthwise convolution of single elements, of as many groups as this one's."""
+def _single(conv: ir.Node) -> bool:
+    """Whether a convolution is a depthwise one of single elements."""
     dims = edit.static_dims(edit.input_at(conv, 1)) or []
-    return (conv.attributes.get_int("group", 1), *[1] * (len(dims) - 1))
+    return dims == [conv.attributes.get_int("group", 1), *[1] * (len(dims) - 1)]
 
 
 def _fuse(node: ir.Node, names: edit.Names) -> str | None:
@@ -86,14 +86,7 @@ def _fuse(node: ir.Node, names: edit.Names) -> str | None:
 
 
 def _pads(conv: ir.Node) -> bool:
-    if conv.op_type != "Conv":
-        return False
-    return any(conv.attributes.get_ints("pads", ())) or conv.attributes.get_string(
-        "auto_pad", "NOTSET"
-    ) not in (
-        "NOTSET",
-        "VALID",
-    )
+    return conv.op_type == "Conv" and (any(conv.attributes.get_ints("pads", ())) or edit.pads_itself(conv))
 
 
 def _scaled(

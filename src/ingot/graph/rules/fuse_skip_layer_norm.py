@@ -48,7 +48,6 @@ def _fuse(model: ir.Model, found: match.Match, names: edit.Names) -> str | None:
     rms = root.op_type == "RMSNormalization"
     kind = "SkipSimplifiedLayerNormalization" if rms else "SkipLayerNormalization"
     shift = [] if rms else [edit.input_at(root, 2)]
-    model.opset_imports.setdefault(DOMAIN, 1)
     made = Writer(root, names, edit.opset(model)).ops(
         kind, found.values["x"], found.values["skip"], found.values["scale"], *shift, found.values.get("bias"),
         outputs=4, domain=DOMAIN, epsilon=root.attributes.get_float("epsilon", 1e-5),
@@ -60,7 +59,5 @@ def _fuse(model: ir.Model, found: match.Match, names: edit.Names) -> str | None:
     edit.replace(root.outputs[0], made[0])
     if len(total.uses()) > 1 or total.is_graph_output():
         edit.replace(total, made[3])
-    for node in reversed(found.nodes):
-        if not edit.used_outputs(node):
-            edit.remove(node)
+    edit.remove_unused(found.nodes)
     return None

@@ -17,17 +17,14 @@ WITH_CONSTANTS = frozenset({"Add", "Cast", "Clip", "Div", "HardSigmoid", "Max", 
 
 def apply(model: ir.Model) -> int:
     fired, names = 0, edit.Names(model)
-    for node in edit.nodes(model, "Slice", "Gather"):
-        value = node.inputs[0]
-        inner = value.producer() if value is not None else None
-        if inner is None or inner.domain:
-            continue
-        if inner.op_type in ELEMENTWISE or inner.op_type in WITH_CONSTANTS:
+    movable = ELEMENTWISE | WITH_CONSTANTS
+    for node, inner in edit.pairs(model, ("Slice", "Gather"), movable | {"Transpose"}):
+        if inner.op_type in movable:
             x = only_input(inner)
             if x is None:
                 continue
             reason = _small(inner, node)
-        elif inner.op_type == "Transpose" and node.op_type == "Slice" and edit.opset(model) >= 10:
+        elif node.op_type == "Slice" and edit.opset(model) >= 10:
             x, reason = inner.inputs[0], _turned(inner, node)
         else:
             continue

@@ -19,7 +19,7 @@ _TAKEN = {"q_num_heads", "kv_num_heads", "scale", "is_causal"}
 def apply(model: ir.Model) -> int:
     names = edit.Names(model)
     return sum(
-        trace.outcome(found.root, _unfit(found.root) or _replace(model, found, names))
+        trace.outcome(found.root, _unfit(found.root) or _replace(found, names))
         for found in match.each(model, _PATTERN)
     )
 
@@ -42,7 +42,7 @@ def _other(value: ir.Value | None) -> bool:
     return value is None or value.dtype != ir.DataType.FLOAT
 
 
-def _replace(model: ir.Model, found: match.Match, names: edit.Names) -> str | None:
+def _replace(found: match.Match, names: edit.Names) -> str | None:
     node = found.root
     attributes: list[ir.Attr] = [ir.AttrInt64("num_heads", node.attributes.get_int("q_num_heads") or 1)]
     if "scale" in node.attributes:
@@ -53,5 +53,4 @@ def _replace(model: ir.Model, found: match.Match, names: edit.Names) -> str | No
     mask = edit.input_at(node, 3)
     if mask is not None:
         inputs += [None, None, mask]
-    model.opset_imports.setdefault(DOMAIN, 1)
     return match.fuse(found, "MultiHeadAttention", inputs, attributes, names, DOMAIN)

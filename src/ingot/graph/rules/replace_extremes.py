@@ -13,23 +13,17 @@ from ingot.graph.match import Const, Var, op
 
 _X = Var("x")
 _LEAKY = op("Max", _X, op("Mul", _X, Const(name="slope")))
-_LEAKY_TURNED = op("Max", op("Mul", _X, Const(name="slope")), _X)
-_LIMITS = (
-    op("Max", _X, Const(name="low")),
-    op("Max", Const(name="low"), _X),
-    op("Min", _X, Const(name="high")),
-    op("Min", Const(name="high"), _X),
-)
+_LIMITS = (op("Max", _X, Const(name="low")), op("Min", _X, Const(name="high")))
 
 
 def apply(model: ir.Model) -> int:
     if edit.opset(model) < 11:
         return 0
     fired, names = 0, edit.Names(model)
-    for found in match.each(model, _LEAKY, _LEAKY_TURNED):
-        slope = found.number("slope")
+    for found in match.each(model, _LEAKY):
+        x, slope = found.values["x"], found.number("slope")
         if len(found.root.inputs) == 2 and 0 <= slope <= 1:
-            reason = _unfit(found, "slope") or match.double(found.values["x"]) or found.leak()
+            reason = match.widens(found.values["slope"], x) or match.double(x) or found.leak()
             attributes = [ir.AttrFloat32("alpha", slope)]
             fired += trace.outcome(
                 found.root, reason or match.fuse(found, "LeakyRelu", "x", attributes, names)
@@ -38,14 +32,9 @@ def apply(model: ir.Model) -> int:
         x = found.values["x"]
         if len(found.root.inputs) == 2 and not edit.is_constant(x):
             name = "low" if "low" in found.values else "high"
-            reason = _unfit(found, name) or _clip(found, name, names)
+            reason = match.widens(found.values[name], x) or _clip(found, name, names)
             fired += trace.outcome(found.root, reason)
     return fired
-
-
-def _unfit(found: match.Match, name: str) -> str | None:
-    dims, constant = edit.dims(found.values["x"]), edit.dims(found.values[name])
-    return None if len(constant or ()) <= len(dims or ()) else "its constant may add axes"
 
 
 def _clip(found: match.Match, name: str, names: edit.Names) -> str | None:

@@ -40,7 +40,5 @@ def apply(model: ir.Model) -> int:
 
 
 def _unfit(found: match.Match) -> str | None:
-    one, x = found.values.get("one"), found.values["x"]
-    if one is not None and len(edit.dims(one) or ()) > len(edit.dims(x) or ()):
-        return "its constant may add axes"
-    return None
+    one = found.values.get("one")
+    return None if one is None else match.widens(one, found.values["x"])

@@ -15,13 +15,12 @@ _PATTERN = op("Swish", Var("x"))
 
 
 def apply(model: ir.Model) -> int:
-    fired, names = 0, edit.Names(model)
-    for found in match.each(model, _PATTERN):
-        single = found.values["x"].dtype == ir.DataType.FLOAT
-        reason = None if single else "it is not known to be of float32"
-        if reason is None:
-            alpha = ir.AttrFloat32("alpha", found.root.attributes.get_float("alpha", 1.0))
-            model.opset_imports.setdefault(DOMAIN, 1)
-            reason = match.fuse(found, "QuickGelu", "x", [alpha], names, DOMAIN)
-        fired += trace.outcome(found.root, reason)
-    return fired
+    names = edit.Names(model)
+    return sum(trace.outcome(found.root, _replace(found, names)) for found in match.each(model, _PATTERN))
+
+
+def _replace(found: match.Match, names: edit.Names) -> str | None:
+    if found.values["x"].dtype != ir.DataType.FLOAT:
+        return "it is not known to be of float32"
+    alpha = ir.AttrFloat32("alpha", found.root.attributes.get_float("alpha", 1.0))
+    return match.fuse(found, "QuickGelu", "x", [alpha], names, DOMAIN)

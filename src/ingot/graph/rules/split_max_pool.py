@@ -22,7 +22,7 @@ def apply(model: ir.Model) -> int:
             continue
         if edit.used_outputs(node) != [0] or node.attributes.get_int("ceil_mode"):
             trace.refused(node, "its indices are used or its size is rounded up")
-        elif node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        elif edit.pads_itself(node):
             trace.refused(node, "its padding follows from its sizes")
         else:
             fired += _split(node, kernel, strides, names)

@@ -29,7 +29,7 @@ def _split(model: ir.Model, node: ir.Node, names: edit.Names) -> str | None:
     weights = edit.constant(node.inputs[1])
     if weights is None or weights.dtype not in (np.float32, np.float64):
         return "its weights are not constant floats"
-    if node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+    if edit.pads_itself(node):
         return "it has automatic pads"
     factors = _factors(weights)
     if factors is None:

@@ -12,16 +12,13 @@ from ingot.graph import edit, match, trace
 from ingot.graph.match import Var, op
 
 _RISING = "Clip|Elu|Exp|HardSigmoid|LeakyRelu|Relu|Selu|Sigmoid|Softplus|Softsign|Sqrt|Tanh"
-_PATTERNS = (
-    op("MaxPool", op(_RISING, Var("x"), name="f")),
-    op("GlobalMaxPool", op(_RISING, Var("x"), name="f")),
-)
+_PATTERN = op("GlobalMaxPool|MaxPool", op(_RISING, Var("x"), name="f"))
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def apply(model: ir.Model) -> int:
     fired = 0
-    for found in match.each(model, *_PATTERNS):
+    for found in match.each(model, _PATTERN):
         reason = _unfit(found) or found.leak()
         if reason is None:
             edit.swap(found.named["f"], found.root, found.values["x"])
