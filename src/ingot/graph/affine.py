@@ -16,7 +16,9 @@ OPERATORS = ("Conv", "ConvTranspose", "Gemm")
 _MOVES = ("Transpose", "Reshape", "Flatten")
 
 Vector = npt.NDArray[np.float64]
-_FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+WIDE = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
+"""Dtypes in which a scale and a shift may be two operators, each of which rounds."""
+_FLOATS = (*WIDE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
 @dataclass(frozen=True)
@@ -218,3 +220,22 @@ def batch_norm(norm: ir.Node, channels: int) -> tuple[Vector, Vector] | str:
     if not np.all(np.isfinite(factor)):
         return "its scale is not finite"
     return factor, shift - mean * factor
+
+
+def parts(scale: Vector, shift: Vector, rank: int, dtype: ir.DataType) -> list[tuple[str, edit.Array]] | None:
+    """The operators of x * scale + shift and their constants of `dtype`, without what is neutral, for channels on axis 1 of `rank`.
+
+    None when a constant would leave the range of the dtype.
+    """
+    found = [("Mul", scale)] if np.any(scale != 1) else []
+    found += [("Add", shift)] if np.any(shift != 0) else []
+    with np.errstate(all="ignore"):
+        arrays = [(kind, _along_channels(vector.astype(dtype.numpy()), rank)) for kind, vector in found]
+    return arrays if all(np.all(np.isfinite(array)) for _, array in arrays) else None
+
+
+def _along_channels(vector: edit.Array, rank: int) -> edit.Array:
+    """As it broadcasts along all axes but the second; one number where all are equal."""
+    if np.all(vector == vector[:1]):
+        return vector[:1].reshape(())
+    return vector.reshape(-1, *[1] * (rank - 2))

@@ -13,7 +13,6 @@ from ingot.graph import affine, edit, trace
 from ingot.graph.writer import Writer
 
 _STEPS = tuple(kind for kind in affine.STEPS if kind != "Conv")
-_FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
 
 
 def apply(model: ir.Model) -> int:
@@ -29,7 +28,7 @@ def apply(model: ir.Model) -> int:
 def _merge(model: ir.Model, first: ir.Node, x: ir.Value, names: edit.Names) -> int:
     dims = edit.dims(x)
     channels = dims[1] if dims is not None and len(dims) > 1 else None
-    if dims is None or not isinstance(channels, int) or x.dtype not in _FLOATS:
+    if dims is None or not isinstance(channels, int) or x.dtype not in affine.WIDE:
         trace.refused(first, "its channels are not known, or it is not of floats")
         return 0
     scale, shift, chain = np.ones(channels), np.zeros(channels), list[ir.Node]()
@@ -42,25 +41,17 @@ def _merge(model: ir.Model, first: ir.Node, x: ir.Value, names: edit.Names) -> i
         if following is None or following.op_type not in _STEPS or following.graph is not first.graph:
             break
         user = following
-    parts = [(kind, v) for kind, v, neutral in (("Mul", scale, 1), ("Add", shift, 0)) if np.any(v != neutral)]
+    parts = affine.parts(scale, shift, len(dims), x.dtype)
+    if parts is None:
+        trace.refused(first, "a constant would leave the range of its dtype")
+        return 0
     if not parts or len(parts) >= len(chain):
         return 0
     last = chain[-1]
-    arrays = [_constant(v.astype(x.dtype.numpy()), len(dims)) for _, v in parts]
-    if not all(np.all(np.isfinite(array)) for array in arrays):
-        trace.refused(first, "a constant would leave the range of its dtype")
-        return 0
     writer, y = Writer(last, names, edit.opset(model)), x
-    for (kind, _), array in zip(parts, arrays, strict=True):
+    for kind, array in parts:
         y = writer.op(kind, y, writer.constant(array, x.dtype))
     edit.replace(last.outputs[0], y)
     for node in reversed(chain):
         edit.remove(node)
     return trace.fired(first)
-
-
-def _constant(vector: edit.Array, rank: int) -> edit.Array:
-    """As it broadcasts along all axes but the second; one number where all are equal."""
-    if np.all(vector == vector[:1]):
-        return vector[:1].reshape(())
-    return vector.reshape(-1, *[1] * (rank - 2))

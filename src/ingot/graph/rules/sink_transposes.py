@@ -1,11 +1,12 @@
 """f(Transpose<p>(x), Transpose<p>(y), …)  ->  Transpose<p>(f(x, y, …)), f: Concat, or an operator that works element by element
 
-With one operand only where that brings two Transposes together. Constants of one element need no Transpose.
-Refuses permutations that differ, a Transpose that others use too, and operands whose ranks are not known to be equal.
+With one operand only where that brings two Transposes together, perhaps after more such operators. Constants are turned back.
+Refuses permutations that differ, a Transpose that others use too, operands whose ranks are not known to be equal, and large constants.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from ingot.graph import edit, trace
@@ -17,7 +18,7 @@ _SEVERAL = ("Add", "Concat", "Div", "Max", "Mean", "Min", "Mul", "Sub", "Sum")
 def apply(model: ir.Model) -> int:
     fired, names = 0, edit.Names(model)
     for node in edit.nodes(model, *_SEVERAL, *ELEMENTWISE):
-        values = [v for v in node.inputs if v is not None and not _single(v)]
+        values = _varying(node)
         turns = [value.producer() for value in values]
         found = [
             turn for turn in turns if turn is not None and turn.op_type == "Transpose" and not turn.domain
@@ -33,8 +34,18 @@ def apply(model: ir.Model) -> int:
     return fired
 
 
-def _single(value: ir.Value) -> bool:
-    return edit.is_constant(value) and value.const_value is not None and value.const_value.size == 1
+def meets_transpose(node: ir.Node) -> bool:
+    """Whether a Transpose follows, at once or after operators that it could be put before."""
+    user = edit.only_user(node.outputs[0])
+    while user is not None and not user.domain and user.op_type != "Transpose":
+        if user.op_type not in ELEMENTWISE and (user.op_type not in _SEVERAL or len(_varying(user)) > 1):
+            return False
+        user = edit.only_user(user.outputs[0])
+    return user is not None and user.op_type == "Transpose" and not user.domain
+
+
+def _varying(node: ir.Node) -> list[ir.Value]:
+    return [value for value in node.inputs if value is not None and not edit.is_constant(value)]
 
 
 def _perm(node: ir.Node) -> tuple[int, ...]:
@@ -49,13 +60,12 @@ def _unfit(node: ir.Node, values: list[ir.Value], turns: list[ir.Node]) -> str |
         return "a Transpose has other users"
     if any(edit.dims(turn.inputs[0]) is None for turn in turns):
         return "a rank is not known"
-    if any(
-        _single(v) and len(edit.dims(v) or ()) > len(_perm(turns[0])) for v in node.inputs if v is not None
-    ):
+    constants = [value for value in node.inputs if edit.is_constant(value)]
+    if any(len(edit.dims(value) or ()) > len(_perm(turns[0])) for value in constants):
         return "a constant adds axes"
-    user = edit.only_user(node.outputs[0])
-    meets = user is not None and user.op_type == "Transpose" and not user.domain
-    return None if len(turns) > 1 or meets else "nothing would be gained"
+    if any(edit.nbytes(value) > edit.MAX_GROWTH for value in constants):
+        return "a constant is large"
+    return None if len(turns) > 1 or meets_transpose(node) else "nothing would be gained"
 
 
 def _sink(node: ir.Node, turns: list[ir.Node], names: edit.Names) -> None:
@@ -65,6 +75,11 @@ def _sink(node: ir.Node, turns: list[ir.Node], names: edit.Names) -> None:
         for index, value in enumerate(node.inputs):
             if value is turn.outputs[0]:
                 node.replace_input_with(index, turn.inputs[0])
+    for index, value in enumerate(node.inputs):
+        array = edit.constant(value)
+        if array is not None and array.size > 1:
+            whole = array.reshape((1,) * (len(perm) - array.ndim) + array.shape)
+            names.set_constant(node, index, np.ascontiguousarray(whole.transpose(np.argsort(perm))), "turned")
     if node.op_type == "Concat":
         node.attributes["axis"] = ir.AttrInt64("axis", perm[node.attributes.get_int("axis", 0) % len(perm)])
     new = ir.Node("", "Transpose", [out], [ir.AttrInt64s("perm", perm)], num_outputs=1)
