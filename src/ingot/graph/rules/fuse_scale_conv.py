@@ -1,7 +1,8 @@
 """Conv(x * c + d, w, b)  ->  Conv(x, w * c, b + w * d), one constant c and d a channel
 
-Also Gemm, a MatMul without a shift, Sub, Div, BatchNormalization, depthwise convolutions of single elements, and chains of these. Refuses weights that are not
-constant, shifts before a convolution that pads, and results of the chain that others use too.
+Also Gemm, a MatMul without a shift, both of them after a Flatten too; Sub, Div, BatchNormalization, depthwise convolutions of
+single elements, and chains of these. Refuses weights that are not constant, shifts before a convolution that pads, and
+results of the chain that others use too.
 """
 
 from __future__ import annotations
@@ -28,14 +29,27 @@ def apply(model: ir.Model) -> int:
 
 
 def _before(node: ir.Node) -> ir.Node | None:
-    """What may be a scale and a shift of the node's input."""
-    value = node.inputs[0]
+    """What may be a scale and a shift of the node's input, or of what a Flatten makes that of."""
+    user = _flatten(node) or node
+    value = user.inputs[0]
     step = value.producer() if value is not None else None
     if step is None or step.op_type not in affine.STEPS or step.domain:
         return None
     if step.op_type == "Conv" and not _single(step):
         return None
     return step if any(edit.is_constant(value) for value in step.inputs) else None
+
+
+def _flatten(node: ir.Node) -> ir.Node | None:
+    """What makes the rows of a product of whole samples (batch, channels, …)."""
+    rows = node.inputs[0]
+    flat = rows.producer() if rows is not None and node.op_type != "Conv" else None
+    if rows is None or flat is None or flat.op_type not in ("Flatten", "Reshape") or flat.domain:
+        return None
+    dims, sample = edit.dims(rows) or [], (edit.dims(flat.inputs[0]) or [])[1:]
+    known = [dim for dim in sample if isinstance(dim, int)]
+    whole = len(dims) == 2 and len(known) == len(sample) > 0 and dims[1] == edit.elements(known)
+    return flat if whole and edit.only_user(rows) is node else None
 
 
 def _single(conv: ir.Node) -> bool:
@@ -45,14 +59,13 @@ def _single(conv: ir.Node) -> bool:
 
 
 def _fuse(node: ir.Node, names: edit.Names) -> str | None:
-    step, value, weights = _before(node), node.inputs[0], edit.constant(edit.input_at(node, 1))
+    step, weights = _before(node), edit.constant(edit.input_at(node, 1))
     assert step is not None
-    assert value is not None
     if weights is None or weights.dtype not in (np.float32, np.float64):
         return "its weights are not constant floats"
     x = next((v for v in step.inputs if not edit.is_constant(v)), None)
-    dims = edit.dims(x)
-    axis = 1 if node.op_type == "Conv" else -1
+    dims, user = edit.dims(x), _flatten(node) or node
+    axis = 1 if node.op_type == "Conv" or user is not node else -1
     channels = None if dims is None else dims[axis]
     if (
         x is None
@@ -64,8 +77,12 @@ def _fuse(node: ir.Node, names: edit.Names) -> str | None:
     form = affine.step(step, x, len(dims), channels, axis)
     if form is None:
         return "what comes before is not one constant a channel"
-    if edit.only_user(value) is not node or step.graph is not node.graph:
+    if edit.only_user(step.outputs[0]) is not user or step.graph is not node.graph:
         return "what comes before has other users"
+    if user is not node:
+        positions = edit.elements([dim for dim in dims[2:] if isinstance(dim, int)])
+        channels *= positions
+        form = np.repeat(form[0], positions), np.repeat(form[1], positions)
     scale, shift = form
     if np.any(shift != 0) and (node.op_type == "MatMul" or _pads(node)):
         return "it has no place for a shift"
@@ -80,7 +97,7 @@ def _fuse(node: ir.Node, names: edit.Names) -> str | None:
         before = 0 if given is None else given.astype(np.float64) * node.attributes.get_float("beta", 1.0)
         node.attributes.pop("beta", None)
         names.set_constant(node, 2, np.asarray(before + made[1]).astype(weights.dtype), "bias")
-    node.replace_input_with(0, x)
+    user.replace_input_with(0, x)
     edit.remove(step)
     return None
 
