@@ -1,10 +1,15 @@
-"""Conv<[h, w]>(x, u v^T)  ->  Conv<[1, w]>(Conv<[h, 1]>(x, u), v): h + w products an element instead of h * w
+"""Conv<[h, w]>(x, W)  ->  Conv<[1, w]>(Conv<[h, 1]>(x, U), V), or columns first: W is a product of U and V of low rank
 
-Of depthwise convolutions whose every filter is a column times a row, such as those that blur or find edges. Refuses other filters,
-windows that save less than a third, weights that are not constant floats, and automatic pads.
+Of any group count: depthwise filters that are a column times a row, such as those that blur or find edges, and dense weights
+whose matrix of (input channel, row) by (output channel, column) has few independent columns, such as those of networks that were
+trained as two layers. Refuses weights of a higher rank than what saves a third of the products, weights that are not constant
+finite floats, that others use too and that are large, weights too large to be decomposed in seconds, and automatic pads. Scheme
+2 of Jaderberg et al., "Speeding up Convolutional Neural Networks with Low Rank Expansions" (2014), without a loss.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import onnx_ir as ir
@@ -12,56 +17,115 @@ import onnx_ir as ir
 from ingot.graph import edit, trace
 from ingot.graph.writer import Writer
 
+_LARGEST = 1536
+"""Largest matrix of weights, on its shorter side, that is decomposed, which takes seconds."""
+
+Factors = tuple[edit.Array, edit.Array]
+
 
 def apply(model: ir.Model) -> int:
     fired, names = 0, edit.Names(model)
     for node in edit.nodes(model, "Conv"):
         dims = edit.static_dims(edit.input_at(node, 1))
-        if dims is None or len(dims) != 4 or dims[1] != 1 or node.attributes.get_int("group", 1) != dims[0]:
+        if dims is None or len(dims) != 4 or min(dims) < 1 or min(dims[2:]) < 2:
             continue
-        rows, columns = dims[2:]
-        if min(rows, columns) > 1 and 3 * (rows + columns) <= 2 * rows * columns:
+        if _group(node) < 1 or dims[0] % _group(node):
+            continue
+        if max(_most(node, dims, first) for first in (0, 1)) > 0:
             fired += trace.outcome(node, _split(model, node, names))
     return fired
 
 
+def _group(node: ir.Node) -> int:
+    return node.attributes.get_int("group", 1)
+
+
+def _most(node: ir.Node, dims: list[int], first: int) -> int:
+    """The highest rank that saves a third of the products. first: the spatial axis that is summed over first."""
+    outputs, inputs = dims[0] // _group(node), dims[1]
+    sizes = [edit.static_dims(value) or [] for value in (node.inputs[0], node.outputs[0])]
+    if len(sizes[0]) == len(sizes[1]) == 4 and sizes[1][3 - first]:
+        wider = sizes[0][3 - first] / sizes[1][3 - first]
+    else:
+        wider = node.attributes.get_ints("strides", (1, 1))[1 - first]
+    once = inputs * dims[2 + first] * wider + outputs * dims[3 - first]
+    return math.floor(2 * inputs * outputs * dims[2] * dims[3] / (3 * once))
+
+
 def _split(model: ir.Model, node: ir.Node, names: edit.Names) -> str | None:
-    weights = edit.constant(node.inputs[1])
-    if weights is None or weights.dtype not in (np.float32, np.float64):
-        return "its weights are not constant floats"
+    value = node.inputs[1]
+    weights = edit.constant(value)
+    if (
+        value is None
+        or weights is None
+        or weights.dtype not in (np.float32, np.float64)
+        or not np.all(np.isfinite(weights))
+    ):
+        return "its weights are not constant floats, all finite"
     if edit.pads_itself(node):
         return "it has automatic pads"
-    factors = _factors(weights)
-    if factors is None:
-        return "a filter is no column times a row"
+    if edit.only_user(value) is not node and weights.nbytes > edit.MAX_GROWTH:
+        return "its weights are shared and large"
+    shape, found = list(weights.shape), list[tuple[float, int, Factors]]()
+    if min(shape[1] * max(shape[2:]), shape[0] // _group(node) * max(shape[2:])) > _LARGEST:
+        return "its weights take long to decompose"
+    for first in (0, 1):
+        most = _most(node, shape, first)
+        factors = _factors(weights if first == 0 else weights.swapaxes(2, 3), _group(node), most)
+        if factors is not None:
+            found.append((factors[1].shape[1] / most, first, factors))
+    if not found:
+        return "its weights are of no low rank between rows and columns"
+    _, first, factors = min(found, key=lambda one: one[:2])
     pads = list(node.attributes.get_ints("pads", (0, 0, 0, 0)))
     lists = {name: list(node.attributes.get_ints(name, (1, 1))) for name in ("strides", "dilations")}
     writer = Writer(node, names, edit.opset(model))
     y, bias = node.inputs[0], edit.input_at(node, 2)
     assert y is not None
-    for axis, factor in enumerate(factors):
+    for axis, factor in zip((first, 1 - first), factors, strict=True):
         sizes = {name: [values[0], 1] if axis == 0 else [1, values[1]] for name, values in lists.items()}
         own = [pads[0], 0, pads[2], 0] if axis == 0 else [0, pads[1], 0, pads[3]]
-        constant = writer.constant(factor, node.inputs[1].dtype, "weights")  # type: ignore[union-attr]
+        kernel = factor if first == 0 else factor.swapaxes(2, 3)
         y = writer.op(
-            "Conv", y, constant, bias if axis == 1 else None, group=weights.shape[0], pads=own,
-            kernel_shape=list(factor.shape[2:]), **sizes,
+            "Conv", y, writer.constant(kernel, value.dtype, "weights"), bias if axis != first else None,
+            group=_group(node), pads=own, kernel_shape=list(kernel.shape[2:]), **sizes,
         )  # fmt: skip
     edit.replace(node.outputs[0], y)
     edit.remove(node)
     return None
 
 
-def _factors(weights: edit.Array) -> tuple[edit.Array, edit.Array] | None:
-    """Columns [channels, 1, rows, 1] and rows [channels, 1, 1, columns] whose products are the filters to a rounding."""
-    wide = weights[:, 0].astype(np.float64)
-    flat = np.abs(wide).reshape(len(wide), -1)
-    peak = flat.argmax(axis=1)
-    i, j = np.divmod(peak, wide.shape[2])
-    every = np.arange(len(wide))
-    column, largest = wide[every, :, j], wide[every, i, j]
-    row = wide[every, i, :] / np.where(largest == 0, 1, largest)[:, None]
-    error = np.abs(column[:, :, None] * row[:, None, :] - wide).reshape(len(wide), -1).max(axis=1)
-    if np.any(error > 4 * np.finfo(weights.dtype).eps * np.abs(largest)):
+def _factors(weights: edit.Array, group: int, most: int) -> Factors | None:
+    """U [group * rank, inputs, rows, 1] and V [outputs, rank, 1, columns] of at most rank `most`, equal to the weights to a rounding."""
+    outputs, inputs, rows, columns = weights.shape
+    split = weights.reshape(group, outputs // group, inputs, rows, columns).astype(np.float64)
+    matrices = split.transpose(0, 2, 3, 1, 4).reshape(group, inputs * rows, -1)
+    eps = float(np.finfo(weights.dtype).eps)
+    if most < 1 or not np.any(matrices) or not _may_be_low(matrices, most, eps):
         return None
-    return column[:, None, :, None].astype(weights.dtype), row[:, None, None, :].astype(weights.dtype)
+    left, values, right = np.linalg.svd(matrices, full_matrices=False)
+    rank = max(1, int((values > 4 * eps * values[:, :1]).sum(axis=1).max()))
+    if rank > most:
+        return None
+    roots = np.sqrt(values[:, None, :rank])
+    u = (left[:, :, :rank] * roots).astype(weights.dtype)
+    v = (right[:, :rank].swapaxes(1, 2) * roots).astype(weights.dtype)
+    error = u.astype(np.float64) @ v.swapaxes(1, 2).astype(np.float64) - matrices
+    off, largest = (
+        np.abs(a).reshape(group, inputs * rows, -1, columns).max(axis=(1, 3)) for a in (error, matrices)
+    )
+    if np.any(off > 4 * eps * np.maximum(largest, eps * largest.max())):
+        return None
+    first = u.reshape(group, inputs, rows, rank).transpose(0, 3, 1, 2).reshape(group * rank, inputs, rows, 1)
+    return first, v.reshape(outputs, columns, rank).swapaxes(1, 2)[:, :, None]
+
+
+def _may_be_low(matrices: edit.Array, most: int, eps: float) -> bool:
+    """Whether the largest rows and columns, a few more than `most`, have no higher rank; a full decomposition takes far longer."""
+    part = matrices
+    for axis in (1, 2):
+        heavy = np.argsort(-np.square(part).sum(axis=3 - axis), axis=1)[:, : most + 8]
+        part = np.take_along_axis(part, np.expand_dims(heavy, 3 - axis), axis=axis)
+    independent = np.abs(np.diagonal(np.linalg.qr(part, mode="r"), axis1=1, axis2=2))
+    noise = 32 * eps * (most + 8) * np.abs(part).max(axis=(1, 2))
+    return bool(np.all((independent > noise[:, None]).sum(axis=1) <= most))
