@@ -16,6 +16,7 @@ import ingot
 from ingot.cli import app
 from ingot.errors import IngotError
 from ingot.lower.strings import PER_STRING, ROOM
+from ingot.oracle import interpret_model
 from ingot.runtime import Session
 from ingot.runtime.strings import ELEMENT, packed, unpacked
 
@@ -109,3 +110,29 @@ def test_the_commands_take_and_print_strings(model: onnx.ModelProto, tmp_path: P
     assert json.loads(told.stdout)["outputs"]["same"]["first"] == ["é", "b"]
     seen = CliRunner().invoke(app, ["inspect", str(tmp_path / "join.onnx"), "--json"])
     assert '"string"' in seen.stdout
+
+
+NUMBERS = """<ir_version: 10, opset_import: ["" : 21]>
+numbers (string[n] x) => (KIND[n] y) { y = Cast<to=NUMBER>(x) }"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "wrong"),
+    [
+        ("float", 1, ["", " ", "abc", "12abc", "1_000", "0x10", "1e", "--1", ".", "e5", "infi", "1 2", "1,5", "+", "nane1", "١"]),
+        ("int32", 6, ["", "NaN", "INF", "2147483648", "-2147483649", "1e10", "x"]),
+        ("uint8", 2, ["-1", "256", "1e400"]),
+        ("bool", 9, ["True", "false", ""]),
+    ],
+)  # fmt: skip
+def test_what_is_no_number_ends_the_run(kind: str, number: int, wrong: list[str]) -> None:
+    model = onnx.parser.parse_model(NUMBERS.replace("KIND", kind).replace("NUMBER", str(number)))
+    session = ingot.load(ingot.compile(model))
+    runs = [lambda feed: session.run(None, feed), interpret_model(model)]
+    for word in wrong:
+        for run in runs:
+            with pytest.raises(IngotError, match="a string is no") as caught:
+                run({"x": np.array(["1", word], object)})
+            assert caught.value.code == "index-range"
+    for run in runs:
+        assert run({"x": np.array(["1", "0"], object)})[0].tolist() == [1, 0]

@@ -184,7 +184,7 @@ def _cast(node: ir.Node, inputs: Inputs, opset: int) -> Array:
     target = ir.DataType(node.attributes["to"].as_int())
     source = _need(inputs, 0)
     plain = target.bitwidth >= 8 and "FLOAT8" not in target.name and target != ir.DataType.STRING
-    if not plain:
+    if not plain or source.dtype.kind == "O":
         raise NotImplementedError
     if source.dtype.kind == "f" and target.is_integer() and not np.all(np.isfinite(source)):
         raise NotImplementedError

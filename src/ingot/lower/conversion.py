@@ -1,6 +1,8 @@
 """Conversions between element types: Cast, CastLike and BitCast.
 
-What a type of storage (`ir.nodes.STORED`) cannot hold is brought into its range here; the store then rounds to nearest.
+What a type of storage (`ir.nodes.STORED`) cannot hold is brought into its range here; the store then rounds to nearest. Strings
+are read and written as `lower/numerals.py` says: floats as C's "%.8g", as in ONNX Runtime. A run with one that is no number, or none
+that an integer type holds, ends with an error.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import ml_dtypes
 from ingot.ir.nodes import DTYPES, STORED, Cast, Const, Select, Value, computed
 from ingot.lower.context import Context
 from ingot.lower.elementwise import clip, const, dtype_name, op
+from ingot.lower.numerals import numbers_of, texts_of
 from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
 from ingot.lower.values import cast
@@ -29,7 +32,12 @@ def saturated(value: Value, dtype: str) -> Value:
 @lowers("Cast", "CastLike")
 def cast_node(ctx: Context, node: Node) -> Operand:
     x = node.input(0)
-    dtype = node.input(1).stored if node.operator == "CastLike" else dtype_name(node.get("to"), node)
+    like = node.operator == "CastLike"
+    dtype = node.input(1).stored if like else dtype_name(node.get("to"), node, strings=True)
+    if dtype == "str":
+        return x if x.dtype == "str" else texts_of(ctx, x)
+    if x.dtype == "str":
+        x = numbers_of(ctx, x, dtype)
     saturate, mode = bool(node.get("saturate", 1)), node.get("round_mode", "up")
     if mode not in ("up", "down", "nearest"):
         raise node.unsupported(f"round_mode={mode}", "use up, down or nearest")

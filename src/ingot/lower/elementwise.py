@@ -315,14 +315,17 @@ def where(ctx: Context, node: Node) -> Operand:
     return ctx.map(shape, a.dtype, value)
 
 
-def dtype_name(number: int, node: Node) -> str:
-    """The IR dtype of an ONNX dtype number, which may be a type of storage. Raises IngotError unsupported, for strings too."""
+def dtype_name(number: int, node: Node, *, strings: bool = False) -> str:
+    """The IR dtype of an ONNX dtype number, which may be a type of storage. Raises IngotError unsupported.
+
+    strings: whether that of strings is taken too.
+    """
     import onnx_ir
 
     try:
         name = NAMES[onnx_ir.DataType(number).numpy()]
     except (KeyError, TypeError):
-        name = "str"
-    if name == "str":
+        name = ""
+    if not name or (name == "str" and not strings):
         raise node.unsupported(f"dtype {onnx_ir.DataType(number).name}")
     return name

@@ -35,7 +35,7 @@ FAMILIES = tuple(
 
 INTERFACE_RANK = 8
 OF_STRINGS = frozenset({
-    "ArrayFeatureExtractor", "CategoryMapper", "CenterCropPad", "Compress", "Concat", "ConcatFromSequence", "DepthToSpace", "Equal",
+    "ArrayFeatureExtractor", "Cast", "CastLike", "CategoryMapper", "CenterCropPad", "Compress", "Concat", "ConcatFromSequence", "DepthToSpace", "Equal",
     "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "If", "LabelEncoder", "Loop", "OneHot", "OneHotEncoder",
     "Optional", "OptionalGetElement", "OptionalHasElement", "Pad", "RegexFullMatch", "Reshape", "ReverseSequence", "Scan", "Scatter",
     "ScatterElements", "ScatterND", "SequenceAt", "SequenceConstruct", "SequenceErase", "SequenceInsert", "SequenceLength", "Shape",

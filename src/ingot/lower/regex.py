@@ -538,13 +538,16 @@ def table_of(pattern: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @lowers("RegexFullMatch")
 def regex_full_match(ctx: Context, node: Node) -> Operand:
     """Whether the whole of each string matches."""
-    x = node.input(0)
     try:
-        classes, moves, accepting = table_of(str(node.get("pattern", "")))
+        return matching(ctx, node.input(0), str(node.get("pattern", "")))
     except (PatternError, RecursionError) as error:
         cause = "parentheses inside one another" if isinstance(error, RecursionError) else str(error)
         raise node.unsupported(f"{cause} in the pattern", "write the pattern in another way") from error
-    by_byte, table, ends = (ctx.constant(np.ascontiguousarray(a)) for a in (classes, moves, accepting))
+
+
+def matching(ctx: Context, x: Operand, pattern: str) -> Operand:
+    """Whether the whole of each string matches a pattern. Raises PatternError."""
+    by_byte, table, ends = (ctx.constant(np.ascontiguousarray(a)) for a in table_of(pattern))
     output = ctx.tensor("bool", x.shape)
 
     def body(r: Writer) -> None:

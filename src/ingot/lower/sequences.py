@@ -35,7 +35,7 @@ def construct(ctx: Context, node: Node) -> SequenceOperand:
 
 @lowers("SequenceEmpty")
 def empty(ctx: Context, node: Node) -> SequenceOperand:
-    return SequenceOperand((), dtype_name(node.get("dtype", 1), node))
+    return SequenceOperand((), dtype_name(node.get("dtype", 1), node, strings=True))
 
 
 @lowers("SequenceLength")
@@ -161,7 +161,9 @@ def sequence_map(ctx: Context, node: Node) -> list[SequenceOperand]:
     for k, output in enumerate(body.outputs):
         elements = tuple(e for row in rows if isinstance(e := row[k], Operand))
         results.append(
-            SequenceOperand(elements, elements[0].dtype if elements else dtype_name(output.dtype, node))
+            SequenceOperand(
+                elements, elements[0].dtype if elements else dtype_name(output.dtype, node, strings=True)
+            )
         )
     return results
 

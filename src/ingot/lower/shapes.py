@@ -31,7 +31,7 @@ def evaluate(ctx: Context, node: Node) -> Operand | None:
         return None
     dtype = operands[0].dtype
     if node.operator == "Cast":
-        dtype = dtype_name(node.get("to"), node)
+        dtype = dtype_name(node.get("to"), node, strings=True)
         if dtype not in _INTEGERS:
             return None
     elif node.operator in _COMPARE or node.operator == "Not":

@@ -35,7 +35,8 @@ SPACES = tuple(
 )  # fmt: skip
 """Unicode's white space."""
 
-Written = Callable[[Writer, Value], None]
+Put = Callable[[Value], None]
+"""Appends a byte, a u8, to the string that is being made."""
 
 
 def integer(number: int) -> Value:
@@ -90,14 +91,15 @@ def numbered(ctx: Context, x: Operand, words: Sequence[bytes]) -> Operand:
     return ctx.routine("find", [output], body, tasks=x.shape, work=16 * len(words).bit_length())[0]
 
 
-def made(
-    ctx: Context,
-    lengths: Operand,
-    write: Callable[[Writer, Sequence[Ix], Callable[[Value], None]], None],
-) -> Operand:
-    """Strings of as many bytes as `lengths` (i64) says. write: hands on the bytes of the one at an index, in order."""
+def outside_loops(ctx: Context) -> None:
+    """Raise IngotError unsupported inside a loop, whose next turn would write over strings that live on."""
     if any(isinstance(guard, Loop) for guard in ctx.guards):
         raise ctx.node.unsupported("strings that are made inside a loop", "make them before or after it")
+
+
+def made(ctx: Context, lengths: Operand, write: Callable[[Writer, Sequence[Ix], Put], None]) -> Operand:
+    """Strings of as many bytes as `lengths` (i64) says. write: hands on the bytes of the one at an index, in order."""
+    outside_loops(ctx)
     shape, count = lengths.shape, product(lengths.shape)
     starts, total = ctx.tensor("i64", shape), ctx.tensor("i64", ())
     most = count * PER_STRING + ROOM
@@ -130,7 +132,7 @@ def made(
     return ctx.map(shape, "str", text)
 
 
-def copied(r: Writer, text: Value, put: Callable[[Value], None]) -> None:
+def copied(r: Writer, text: Value, put: Put) -> None:
     """All bytes of a string."""
     with r.loop(LONGEST, stop=as_index(length_of(text))) as i:
         put(byte_of(text, Index(i)))
@@ -146,7 +148,7 @@ def string_concat(ctx: Context, node: Node) -> Operand:
 
     lengths = ctx.map(shape, "i64", lambda at: op("add", *map(length_of, texts(at))))
 
-    def write(r: Writer, at: Sequence[Ix], put: Callable[[Value], None]) -> None:
+    def write(r: Writer, at: Sequence[Ix], put: Put) -> None:
         for text in texts(at):
             copied(r, r.let(text, "text"), put)
 

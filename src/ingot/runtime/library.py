@@ -32,7 +32,7 @@ _CODES = {
     INDEX: "index-range",
 }
 _REMEDIES = {
-    "index-range": "check the inputs that the index comes from",
+    "index-range": "check the inputs that it comes from",
     "memory-exhausted": "use smaller inputs or free memory",
     "package-damaged": "compile the model again",
     "package-format": "compile the model again with this version of ingot",
