@@ -223,6 +223,19 @@ BROKEN: list[tuple[str, Callable[[onnx.ModelProto], Any], str, tuple[str, ...]]]
     ("no operator set", lambda m: m.ClearField("opset_import"), "model-truncated", ()),
     ("IR version too new", lambda m: setattr(m, "ir_version", 999), "model-opset", ("999",)),
     ("no graph", lambda m: m.ClearField("graph"), "model-invalid", ("no graph",)),
+    ("map input", lambda m: _map_of(m.graph.input[0].type), "unsupported", ("input x", "it is a map")),
+    (
+        "map output",
+        lambda m: _map_of(m.graph.output[0].type.sequence_type.elem_type),
+        "unsupported",
+        ("output y", "zipmap=False"),
+    ),
+    (
+        "map inside",
+        lambda m: _map_of(m.graph.value_info.add(name="v").type.optional_type.elem_type),
+        "unsupported",
+        ("value v",),
+    ),
     ("sparse weight", lambda m: m.graph.sparse_initializer.add(), "unsupported", ("sparse",)),
     (
         "external data of a model in memory",
@@ -231,6 +244,11 @@ BROKEN: list[tuple[str, Callable[[onnx.ModelProto], Any], str, tuple[str, ...]]]
         ("w.bin",),
     ),
 ]
+
+
+def _map_of(kind: onnx.TypeProto) -> None:
+    kind.map_type.key_type = TensorProto.INT64
+    kind.map_type.value_type.tensor_type.elem_type = TensorProto.FLOAT
 
 
 def _dim(model: onnx.ModelProto, axis: int, size: int) -> None:

@@ -86,12 +86,6 @@ MEMBERS = {
 }  # fmt: skip
 LABELED = "int64[] y, float[] z"
 NAMED = "string[] y, float[] z"
-SVM = {
-    "coefficients": floats(weights("svm", 5)),
-    "support_vectors": floats(weights("vectors", 5, 4)),
-    "n_supports": 5,
-    "rho": [0.25],
-}
 CASES = [
     model("ArrayFeatureExtractor", "rows", "float[3,5] x, int64[2] i", {}, feed={"i": np.array([4, 1])}, level=EXACT),
     model("ArrayFeatureExtractor", "cube", "int64[2,3,5] x, int64[1,3] i", {}, "int64[] y", feed={"i": np.array([[0, 0, 3]])}, level=EXACT),
@@ -124,10 +118,6 @@ CASES = [
           "classlabels_strings": ["no", "ja"]}, "string[n] y, float[n,2] z", sizes=BATCHES, reduction=16, scale=4.0),
     model("LinearClassifier", "single", "float[7,4] x", {"coefficients": floats(weights("l1", 1, 4)), "intercepts": [0.25],
           "classlabels_ints": [0, 1]}, LABELED, reduction=16, scale=4.0),
-    *(model("SVMRegressor", kind.lower(), "float[7,4] x", {**SVM, "kernel_type": kind, "kernel_params": [0.25, 0.5, 2.0]}, reduction=64, scale=8.0)
-      for kind in ("LINEAR", "POLY", "RBF", "SIGMOID")),
-    model("SVMRegressor", "one_class", "float[7,4] x", {**SVM, "kernel_type": "RBF", "kernel_params": [0.25, 0.0, 3.0], "one_class": 1}),
-    model("SVMRegressor", "linear_machine", "float[7,4] x", {"coefficients": floats(weights("sl", 4)), "rho": [0.5], "kernel_type": "LINEAR", "kernel_params": [0.0, 0.0, 3.0]}, reduction=16, scale=4.0),
     *(model("TreeEnsembleRegressor", f"{aggregate.lower()}_{trees}", "float[7,4] x",
             {**forest("target", trees, 3, 2, LEQ, votes=2), "n_targets": 2, "aggregate_function": aggregate}, reduction=64, scale=4.0)
       for aggregate in ("SUM", "AVERAGE", "MIN", "MAX") for trees in (1, 5)),

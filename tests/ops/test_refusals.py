@@ -78,6 +78,13 @@ UNSUPPORTED = [
     bad("no_labels", "no classlabels_ints or classlabels_strings", "float[2,3] x",
         'y, z = ai.onnx.ml.LinearClassifier<coefficients=[1.0,2.0,3.0]>(x)', "int64[] y, float[] z",
         domains={"ai.onnx.ml": 1}),
+    bad("svm_probit", "post_transform PROBIT of one score", "float[2,1] x",
+        "y, z = ai.onnx.ml.SVMClassifier<classlabels_ints=[0,1], coefficients=[1.0,2.0], rho=[0.5], support_vectors=[1.0,2.0], vectors_per_class=[1,1], "
+        'post_transform="PROBIT">(x)', "int64[] y, float[] z", domains={"ai.onnx.ml": 1}),
+    bad("svm_of_one_class", "a classifier of one class", "float[2,1] x",
+        "y, z = ai.onnx.ml.SVMClassifier<classlabels_ints=[0], coefficients=[1.0], rho=[0.5]>(x)", "int64[] y, float[] z", domains={"ai.onnx.ml": 1}),
+    bad("map_inside", "operator ai.onnx.ml.ZipMap is not supported", "float[2,2] x",
+        "y = ai.onnx.ml.ZipMap<classlabels_int64s=[0,1]>(x)", domains={"ai.onnx.ml": 1}),
     bad("gather_nd_depth", "a size that is known only at run time", "float[3,3] x, int64[2,n] i", "y = GatherND(x, i)", sizes=({"n": 2},)),
     bad("axis_outside", "axis 2 is outside a tensor of rank 2", "float[2,3] x", "y = Softmax<axis=2>(x)"),
 ]  # fmt: skip

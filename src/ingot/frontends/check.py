@@ -9,7 +9,16 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import (
+    AttributeProto,
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    ValueInfoProto,
+)
 
 from ingot.errors import IngotError
 from ingot.frontends.wire import SELF
@@ -214,6 +223,7 @@ def _check_graph(
             where=where,
             remedy="store them as dense tensors",
         )
+    _check_no_maps(graph)
     inputs = _unique((i.name for i in graph.input), "input", where)
     defined = inputs | _unique((t.name for t in graph.initializer), "initializer", where)
     known = set(defined)
@@ -223,6 +233,29 @@ def _check_graph(
     ordered = _check_nodes(graph.node, defined, known, outer, opsets, functions)
     _check_outputs((o.name for o in graph.output), defined, where)
     return ordered
+
+
+def _check_no_maps(graph: GraphProto) -> None:
+    """Raise IngotError unsupported at the first value of the graph that is a map, or a sequence of such."""
+    for kind, infos, remedy in (
+        ("input", graph.input, "leave out the node that reads it, and make that node's output an input"),
+        (
+            "output",
+            graph.output,
+            "leave out the node that makes it (skl2onnx: zipmap=False), and make that node's input an output",
+        ),
+        ("value", graph.value_info, "leave out the nodes that make it and read it"),
+    ):
+        for info in infos:
+            if _holds_maps(info.type):
+                cause = "it is a map or holds maps, and only tensors, sequences and optionals are supported"
+                raise IngotError("unsupported", cause, where=f"{kind} {info.name}", remedy=remedy)
+
+
+def _holds_maps(type_: TypeProto) -> bool:
+    while type_.WhichOneof("value") in ("sequence_type", "optional_type"):
+        type_ = getattr(type_, type_.WhichOneof("value")).elem_type
+    return bool(type_.HasField("map_type"))
 
 
 def _check_outputs(names: Iterable[str], defined: Collection[str], where: str) -> None:

@@ -253,11 +253,11 @@ class _Lowering:
             return
         function = REGISTRY.get((domain, node.op_type))
         if function is None:
-            known_domain = not domain and node.op_type
+            standard = not domain or onnx.defs.has(node.op_type, domain)
             reason = f"operator {domain + '.' if domain else ''}{node.op_type} is not supported"
             remedy = (
                 "replace it with supported operators"
-                if known_domain
+                if standard
                 else f"the domain {domain!r} is not ONNX's: export without it"
             )
             self.fail(Gap(label, node.op_type, domain, reason, remedy), outputs)

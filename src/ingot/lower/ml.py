@@ -1,4 +1,4 @@
-"""Classical models of the domain ai.onnx.ml: linear models, support vectors, trees, and what prepares their inputs.
+"""Classical models of the domain ai.onnx.ml: linear models, trees, and what prepares their inputs.
 
 Where the specification leaves scores of two classes open, they are those of ONNX Runtime.
 """
@@ -59,11 +59,11 @@ def _floats(ctx: Context, x: Operand) -> Operand:
     return x if x.dtype in ("f32", "f64") else ctx.map(x.shape, "f32", lambda i: cast(ctx.read(x, i), "f32"))
 
 
-def _single(ctx: Context, x: Operand) -> Operand:
+def single(ctx: Context, x: Operand) -> Operand:
     return x if x.dtype == "f32" else ctx.map(x.shape, "f32", lambda i: cast(ctx.read(x, i), "f32"))
 
 
-def _rows(ctx: Context, x: Operand) -> Operand:
+def rows(ctx: Context, x: Operand) -> Operand:
     """x as [N, F]."""
     return ctx.reshape(x, [1, *x.shape]) if x.rank == 1 else x
 
@@ -74,7 +74,7 @@ def array_feature_extractor(ctx: Context, node: Node) -> Operand:
     flat = ctx.reshape(
         at, [math.prod(d.value for d in at.shape)] if at.dims() is not None else [at.shape[-1]]
     )
-    x = _rows(ctx, x)
+    x = rows(ctx, x)
     ctx.check_indices(flat, x.shape[-1:], low=0)
     shape = [*x.shape[:-1], flat.shape[0]]
     return ctx.map(
@@ -96,7 +96,7 @@ def binarizer(ctx: Context, node: Node) -> Operand:
 
 @lowers("Scaler", domain=DOMAIN)
 def scaler(ctx: Context, node: Node) -> Operand:
-    x = _single(ctx, node.input(0))
+    x = single(ctx, node.input(0))
     offset, scale = (
         ctx.constant(np.asarray(node.get(name, [default]), np.float32))
         for name, default in (("offset", 0.0), ("scale", 1.0))
@@ -112,7 +112,7 @@ def scaler(ctx: Context, node: Node) -> Operand:
 @lowers("Normalizer", domain=DOMAIN)
 def normalizer(ctx: Context, node: Node) -> Operand:
     """Rows divided by the largest element, the sum of magnitudes or the Euclidean norm; rows of norm 0 stay."""
-    x, norm = _single(ctx, node.input(0)), node.get("norm", "MAX")
+    x, norm = single(ctx, node.input(0)), node.get("norm", "MAX")
     if norm not in ("MAX", "L1", "L2"):
         raise node.unsupported(f"norm {norm}", "use MAX, L1 or L2")
     before: Callable[[Value], Value] = {
@@ -150,10 +150,10 @@ def imputer(ctx: Context, node: Node) -> Operand:
 
 @lowers("FeatureVectorizer", domain=DOMAIN)
 def feature_vectorizer(ctx: Context, node: Node) -> Operand:
-    return ctx.concat([_single(ctx, _rows(ctx, x)) for x in node.operands()], 1)
+    return ctx.concat([single(ctx, rows(ctx, x)) for x in node.operands()], 1)
 
 
-def _transformed(ctx: Context, node: Node, scores: Operand, kind: str) -> Operand:
+def transformed(ctx: Context, node: Node, scores: Operand, kind: str) -> Operand:
     """The attribute post_transform of scores [N, E]."""
     if kind not in _TRANSFORMS:
         raise node.unsupported(f"post_transform {kind}", f"use one of {', '.join(_TRANSFORMS)}")
@@ -211,7 +211,14 @@ def _classified(
         chosen = ctx.map(
             [n], table.dtype, lambda i: ctx.read(table, [wrap_index(ctx.read(best, i), ix(len(labels)))])
         )
-        return [chosen, _transformed(ctx, node, scores, kind)]
+        return [chosen, transformed(ctx, node, scores, kind)]
+
+    chosen = above(ctx, scores, 0, labels, threshold)
+    return [chosen, scores_of_two(ctx, scores, kind, complement)]
+
+
+def scores_of_two(ctx: Context, scores: Operand, kind: str, complement: bool) -> Operand:
+    """[N, 2] of the scores [N, 1] of the second class; complement: whether the first one's is 1 minus it."""
 
     def score(axes: tuple[Var, ...]) -> Value:
         v, second = ctx.read(scores, [axes[0], 0]), op("eq", Index(ix(axes[1])), Const(1, "i64"))
@@ -220,10 +227,10 @@ def _classified(
         both = Select(second, v, op("neg", v))
         return op("sigmoid", both) if kind == "LOGISTIC" else both
 
-    return [_above(ctx, scores, 0, labels, threshold), ctx.map([n, 2], "f32", score)]
+    return ctx.map([scores.shape[0], 2], "f32", score)
 
 
-def _above(ctx: Context, scores: Operand, column: int, labels: np.ndarray, threshold: float) -> Operand:
+def above(ctx: Context, scores: Operand, column: int, labels: np.ndarray, threshold: float) -> Operand:
     """The second label where a score is above a threshold, else the first."""
     table = ctx.constant(labels)
 
@@ -234,7 +241,7 @@ def _above(ctx: Context, scores: Operand, column: int, labels: np.ndarray, thres
     return ctx.map([scores.shape[0]], table.dtype, label)
 
 
-def _affine(ctx: Context, x: Operand, weights: np.ndarray, bias: np.ndarray | None) -> Operand:
+def affine(ctx: Context, x: Operand, weights: np.ndarray, bias: np.ndarray | None) -> Operand:
     """x [N, F] times weights [E, F] transposed, and a bias."""
     table = ctx.constant(np.ascontiguousarray(weights.T))
     added = None if bias is None or not bias.size else ctx.constant(bias)
@@ -247,70 +254,22 @@ def _affine(ctx: Context, x: Operand, weights: np.ndarray, bias: np.ndarray | No
 
 @lowers("LinearRegressor", domain=DOMAIN)
 def linear_regressor(ctx: Context, node: Node) -> Operand:
-    x = _single(ctx, _rows(ctx, node.input(0)))
+    x = single(ctx, rows(ctx, node.input(0)))
     weights = np.asarray(node.attributes["coefficients"], np.float32).reshape(node.get("targets", 1), -1)
-    scores = _affine(ctx, x, weights, attribute_array(node, "intercepts"))
-    return _transformed(ctx, node, scores, node.get("post_transform", "NONE"))
+    scores = affine(ctx, x, weights, attribute_array(node, "intercepts"))
+    return transformed(ctx, node, scores, node.get("post_transform", "NONE"))
 
 
 @lowers("LinearClassifier", domain=DOMAIN)
 def linear_classifier(ctx: Context, node: Node) -> list[Operand]:
-    x = _single(ctx, _rows(ctx, node.input(0)))
+    x = single(ctx, rows(ctx, node.input(0)))
     labels = labels_of(node, "classlabels_ints", "classlabels_strings")
     width = x.shape[1]
     if not width.is_const:
         raise node.unsupported("a number of features known only at run time", "give the input a shape")
     weights = np.asarray(node.attributes["coefficients"], np.float32).reshape(-1, width.value)
-    scores = _affine(ctx, x, weights, attribute_array(node, "intercepts"))
+    scores = affine(ctx, x, weights, attribute_array(node, "intercepts"))
     return _classified(ctx, node, scores, labels, 0.0, True)
-
-
-@lowers("SVMRegressor", domain=DOMAIN)
-def svm_regressor(ctx: Context, node: Node) -> Operand:
-    """rho + sum over support vectors of coefficient * kernel(x, vector); of a one-class machine 1 or -1 by its sign."""
-    x = _single(ctx, _rows(ctx, node.input(0)))
-    coefficients = np.asarray(node.attributes["coefficients"], np.float32)
-    rho = np.asarray(node.attributes["rho"], np.float32)[:1]
-    count = int(node.get("n_supports", 0))
-    if count:
-        vectors = np.asarray(node.attributes["support_vectors"], np.float32).reshape(count, -1)
-        scores = _affine(ctx, _kernel(ctx, node, x, vectors), coefficients[None], rho)
-    else:
-        scores = _affine(ctx, x, coefficients[None], rho)
-    if node.get("one_class", 0):
-        return ctx.map(
-            scores.shape,
-            "f32",
-            lambda i: Select(
-                op("gt", ctx.read(scores, i), Const(0.0, "f32")), Const(1.0, "f32"), Const(-1.0, "f32")
-            ),
-        )
-    return _transformed(ctx, node, scores, node.get("post_transform", "NONE"))
-
-
-def _kernel(ctx: Context, node: Node, x: Operand, vectors: np.ndarray) -> Operand:
-    """The kernel function of each row of x and each support vector."""
-    kind = node.get("kernel_type", "LINEAR")
-    gamma, shift, degree = (*node.get("kernel_params", ()), 0.0, 0.0, 0.0)[:3]
-    if kind == "RBF":
-        table = ctx.constant(vectors)
-        shape = (x.shape[0], ix(len(vectors)))
-        out, over = ctx.axes(shape), var(ctx.unique("r"), x.shape[1])
-        gap = op("sub", ctx.read(x, [out[0], over]), ctx.read(table, [out[1], over]))
-        finish = op("exp", op("mul", Acc("f32"), Const(-gamma, "f32")))
-        return ctx.add(Reduce(ctx.tensor("f32", shape), out, finish, "add", (over,), op("mul", gap, gap)))
-    products = _affine(ctx, x, vectors, None)
-    if kind == "LINEAR":
-        return products
-    if kind not in ("POLY", "SIGMOID"):
-        raise node.unsupported(f"kernel_type {kind}", "use LINEAR, POLY, RBF or SIGMOID")
-
-    def value(axes: tuple[Var, ...]) -> Value:
-        v = ctx.read(products, axes)
-        v = op("add", op("mul", v, const(gamma, v)), const(shift, v))
-        return op("pow", v, const(degree, v)) if kind == "POLY" else op("tanh", v)
-
-    return ctx.map(products.shape, "f32", value)
 
 
 @dataclass
@@ -527,7 +486,7 @@ def tree_ensemble_regressor(ctx: Context, node: Node) -> Operand:
         aggregate,
         attribute_array(node, "base_values"),
     )
-    return _transformed(ctx, node, _single(ctx, scores), node.get("post_transform", "NONE"))
+    return transformed(ctx, node, single(ctx, scores), node.get("post_transform", "NONE"))
 
 
 @lowers("TreeEnsembleClassifier", domain=DOMAIN)
@@ -543,12 +502,12 @@ def tree_ensemble_classifier(ctx: Context, node: Node) -> list[Operand]:
     threshold = 0.5 if positive else 0.0
     if binary and named == [0]:
         base = base[-1:] if base is not None else None
-        scores = _single(ctx, _voted(ctx, x, leaves, forest, named, "SUM", base))
+        scores = single(ctx, _voted(ctx, x, leaves, forest, named, "SUM", base))
         return _classified(ctx, node, scores, labels, threshold, positive)
-    scores = _single(ctx, _voted(ctx, x, leaves, forest, range(len(labels)), "SUM", base))
+    scores = single(ctx, _voted(ctx, x, leaves, forest, range(len(labels)), "SUM", base))
     if binary:
-        chosen = _above(ctx, scores, 1, labels, threshold)
-        return [chosen, _transformed(ctx, node, scores, node.get("post_transform", "NONE"))]
+        chosen = above(ctx, scores, 1, labels, threshold)
+        return [chosen, transformed(ctx, node, scores, node.get("post_transform", "NONE"))]
     return _classified(ctx, node, scores, labels, threshold, positive)
 
 
@@ -559,4 +518,4 @@ def tree_ensemble(ctx: Context, node: Node) -> Operand:
     aggregate = _AGGREGATES[int(node.get("aggregate_function", 1))]
     scores = _voted(ctx, x, _leaves(ctx, node, x, forest), forest, range(count), aggregate, None)
     kind = _TRANSFORMS[int(node.get("post_transform", 0))]
-    return scores if kind == "NONE" else _transformed(ctx, node, scores, kind)
+    return scores if kind == "NONE" else transformed(ctx, node, scores, kind)
