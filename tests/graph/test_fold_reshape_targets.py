@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from graphcase import apply
 
 from ingot.graph.rules import fold_reshape_targets
@@ -29,6 +30,21 @@ def test_one_other_dimension_becomes_minus_one() -> None:
     )
     assert got.fired == 1
     assert got.constant("y.shape").tolist() == [-1, 12]
+
+
+@pytest.mark.parametrize("last", [12, -1])
+def test_dimensions_that_are_joined(last: int) -> None:
+    """What inference gives up on: several symbols in one shape."""
+    got = apply(
+        fold_reshape_targets,
+        f"""g (float[N, T, 3, 4] x) => (float[A, B, C] y) <int64[1] zero = {{0}}, int64[1] two = {{2}}, int64[1] last = {{{last}}}>
+        {{ z = Shape(x) f = Slice(z, zero, two) s = Concat<axis = 0>(f, last) r = Reshape(x, s) y = Relu(r) }}""",
+        symbols={"N": 2, "T": 3},
+        infer=False,
+    )
+    assert got.fired == 1
+    assert got.constant("r.shape").tolist() == [0, 0, last]
+    assert str(got.node("Reshape").outputs[0].shape) == "[N,T,12]"
 
 
 def test_refuses_two_unknown_dimensions() -> None:

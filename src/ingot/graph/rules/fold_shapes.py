@@ -15,10 +15,10 @@ from ingot.graph import edit, trace
 def apply(model: ir.Model) -> int:
     fired = 0
     for node in edit.nodes(model, "Gather", "Slice", "Shape", "Size"):
-        value = _value(node)
+        value = computed(node)
         if value is None:
             continue
-        if any(dim is None for dim in value.flat):
+        if not all(isinstance(dim, int) for dim in value.flat):
             trace.refused(node, "a dimension is symbolic or unknown")
         elif edit.fold(node, value.astype(np.int64)):
             fired += trace.fired(node)
@@ -31,8 +31,8 @@ _CHAIN = 4
 """How many Gathers and Slices after a Shape are looked through."""
 
 
-def _value(node: ir.Node, chain: int = _CHAIN) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]] | None:
-    """The integers that a node computes from a shape, None where unknown; None for any other node."""
+def computed(node: ir.Node, chain: int = _CHAIN) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]] | None:
+    """The dimensions that a node computes from a shape, integers or symbols; None for any other node."""
     if node.op_type == "Shape":
         return _shape(node)
     if node.op_type == "Size":
@@ -41,7 +41,7 @@ def _value(node: ir.Node, chain: int = _CHAIN) -> np.ndarray[tuple[int, ...], np
     source = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
     if source is None or source.domain or source.op_type not in ("Shape", "Gather", "Slice") or not chain:
         return None
-    shape = _value(source, chain - 1)
+    shape = computed(source, chain - 1)
     if shape is None or shape.ndim != 1:
         return None
     return _gather(node, shape) if node.op_type == "Gather" else _slice(node, shape)
@@ -52,8 +52,7 @@ def _shape(node: ir.Node) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]] |
     if dims is None:
         return None
     start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", len(dims))
-    known = np.array([dim if isinstance(dim, int) else None for dim in dims], dtype=object)
-    return known[start:end]
+    return np.array(dims, dtype=object)[start:end]
 
 
 def _gather(

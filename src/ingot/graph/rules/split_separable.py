@@ -20,6 +20,10 @@ from ingot.graph.writer import Writer
 _LARGEST = 1536
 """Largest matrix of weights, on its shorter side, that is decomposed, which takes seconds."""
 
+_REFUSED = "its weights are of no low rank between rows and columns"
+_FULL = "full rank"
+"""Under this, a constant of weights remembers that they were refused, and for what, as later rounds would find out again."""
+
 Factors = tuple[edit.Array, edit.Array]
 
 
@@ -69,13 +73,17 @@ def _split(model: ir.Model, node: ir.Node, names: edit.Names) -> str | None:
     shape, found = list(weights.shape), list[tuple[float, int, Factors]]()
     if min(shape[1] * max(shape[2:]), shape[0] // _group(node) * max(shape[2:])) > _LARGEST:
         return "its weights take long to decompose"
+    most = tuple(_most(node, shape, first) for first in (0, 1))
+    if value.meta.get(_FULL) == (id(value.const_value), _group(node), most):
+        return _REFUSED
     for first in (0, 1):
-        most = _most(node, shape, first)
-        factors = _factors(weights if first == 0 else weights.swapaxes(2, 3), _group(node), most)
+        turned = weights if first == 0 else weights.swapaxes(2, 3)
+        factors = _factors(turned, _group(node), most[first])
         if factors is not None:
-            found.append((factors[1].shape[1] / most, first, factors))
+            found.append((factors[1].shape[1] / most[first], first, factors))
     if not found:
-        return "its weights are of no low rank between rows and columns"
+        value.meta[_FULL] = (id(value.const_value), _group(node), most)
+        return _REFUSED
     _, first, factors = min(found, key=lambda one: one[:2])
     pads = list(node.attributes.get_ints("pads", (0, 0, 0, 0)))
     lists = {name: list(node.attributes.get_ints(name, (1, 1))) for name in ("strides", "dilations")}
@@ -98,11 +106,11 @@ def _split(model: ir.Model, node: ir.Node, names: edit.Names) -> str | None:
 def _factors(weights: edit.Array, group: int, most: int) -> Factors | None:
     """U [group * rank, inputs, rows, 1] and V [outputs, rank, 1, columns] of at most rank `most`, equal to the weights to a rounding."""
     outputs, inputs, rows, columns = weights.shape
-    split = weights.reshape(group, outputs // group, inputs, rows, columns).astype(np.float64)
-    matrices = split.transpose(0, 2, 3, 1, 4).reshape(group, inputs * rows, -1)
+    split = weights.reshape(group, outputs // group, inputs, rows, columns)
     eps = float(np.finfo(weights.dtype).eps)
-    if most < 1 or not np.any(matrices) or not _may_be_low(matrices, most, eps):
+    if most < 1 or not np.any(weights) or not _may_be_low(split, most, eps):
         return None
+    matrices = split.astype(np.float64).transpose(0, 2, 3, 1, 4).reshape(group, inputs * rows, -1)
     left, values, right = np.linalg.svd(matrices, full_matrices=False)
     rank = max(1, int((values > 4 * eps * values[:, :1]).sum(axis=1).max()))
     if rank > most:
@@ -120,12 +128,33 @@ def _factors(weights: edit.Array, group: int, most: int) -> Factors | None:
     return first, v.reshape(outputs, columns, rank).swapaxes(1, 2)[:, :, None]
 
 
-def _may_be_low(matrices: edit.Array, most: int, eps: float) -> bool:
-    """Whether the largest rows and columns, a few more than `most`, have no higher rank; a full decomposition takes far longer."""
-    part = matrices
-    for axis in (1, 2):
-        heavy = np.argsort(-np.square(part).sum(axis=3 - axis), axis=1)[:, : most + 8]
-        part = np.take_along_axis(part, np.expand_dims(heavy, 3 - axis), axis=axis)
-    independent = np.abs(np.diagonal(np.linalg.qr(part, mode="r"), axis1=1, axis2=2))
-    noise = 32 * eps * (most + 8) * np.abs(part).max(axis=(1, 2))
-    return bool(np.all((independent > noise[:, None]).sum(axis=1) <= most))
+def _may_be_low(split: edit.Array, most: int, eps: float) -> bool:
+    """Whether the largest channels of each group, a few more rows and columns than `most`, have no higher rank.
+
+    split: [group, outputs, inputs, rows, columns]. A full decomposition takes far longer, and the threads of the linear
+    algebra behind NumPy more than one for matrices of this size.
+    """
+    size, (_, _, _, rows, columns) = most + 8, split.shape
+    energy = np.einsum("goirc,goirc->goi", split, split)
+    part = split
+    for axis, taken in ((1, -(-size // columns)), (2, -(-size // rows))):
+        order = np.argsort(-energy.sum(axis=3 - axis), axis=1)[:, :taken]
+        part = np.take_along_axis(part, np.expand_dims(order, [a for a in range(1, 5) if a != axis]), axis)
+    part = part.transpose(0, 2, 3, 1, 4).reshape(len(part), part.shape[2] * rows, -1)[:, :size, :size]
+    return all(_rank(matrix.copy(), 32 * eps * size) <= most for matrix in part)
+
+
+def _rank(matrix: edit.Array, noise: float) -> int:
+    """How many columns are independent of those before them, by elimination; noise: what is none, relative to the largest element."""
+    rank, least = 0, noise * np.abs(matrix).max(initial=0)
+    for column in range(matrix.shape[1]):
+        if rank == len(matrix):
+            break
+        pivot = rank + int(np.abs(matrix[rank:, column]).argmax())
+        if abs(matrix[pivot, column]) <= least:
+            continue
+        matrix[[rank, pivot]] = matrix[[pivot, rank]]
+        factors = matrix[rank + 1 :, column] / matrix[rank, column]
+        matrix[rank + 1 :, column:] -= np.multiply.outer(factors, matrix[rank, column:])
+        rank += 1
+    return rank
