@@ -110,6 +110,8 @@ CASES = [
          "y, z, r = Scan<num_scan_inputs=2, scan_input_directions=[1,0], scan_output_directions=[0,1], body = b (float[2] v, float[2] e, float[2] f) => "
          "(float[2] w, float[2] p, float[2] q) { w = Add(v, e)  p = Sub(w, f)  q = Mul(f, w) }>(s, x, u)", "float[2] y, float[4,2] z, float[4,2] r",
          whole=True, level=EXACT, oracle="onnxruntime"),
+    case("scan_of_bools", "bool[2] s, bool[5,2] x", "y, z = Scan<num_scan_inputs=1, body = b (bool[2] v, bool[2] e) => (bool[2] w, bool[2] r) "
+         "{ w = Or(v, e)  r = Xor(v, e) }>(s, x)", "bool[2] y, bool[5,2] z", level=EXACT),
     case("scan_without_state", "float[4,2] x", "z = Scan<num_scan_inputs=1, body = b (float[2] e) => (float[2] r) { r = Relu(e) }>(x)", "float[4,2] z",
          level=EXACT, oracle="onnxruntime"),
     case("scan_states", "float[2] s, float t, float[4,2] x", "y, u, z = Scan<num_scan_inputs=1, body = b (float[2] v, float a, float[2] e) => "

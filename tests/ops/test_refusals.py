@@ -136,6 +136,31 @@ def test_mismatched_shapes(model: Case, reason: str) -> None:
     assert caught.value.remedy
 
 
+MISTYPED = [
+    bad("sin", "Sin: input 0 is of dtype int32, and must be of bfloat16, double, float, float16", "int32[3] x", "[here] y = Sin(x)", "int32[] y"),
+    bad("later_input", "Slice: input 1 is of dtype float", "float[3] x, float[1] s", "e = Abs(s)  [here] y = Slice(x, s, e)"),
+    bad("not_of_numbers", "Not: input 0 is of dtype int64, and must be of bool", "int64[3] x", "[here] y = Not(x)", "bool[] y"),
+    bad("one_of_many", "Sum: input 2 is of dtype int64", "float[3] x, int64[3] z", "[here] y = Sum(x, x, z)"),
+    bad("other_domain", "Scaler: input 0 is of dtype bool", "bool[3] x", "[here] y = ai.onnx.ml.Scaler<offset=[1.0], scale=[1.0]>(x)", domains={"ai.onnx.ml": 1}),
+    bad("two_types", "inputs 0 and 1 are of dtypes f32 and i64", "float[3] x, int64[3] z", "[here] y = Add(x, z)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "reason"), MISTYPED, ids=lambda x: x.name if isinstance(x, Case) else "")
+def test_types_that_no_version_of_an_operator_takes(model: Case, reason: str) -> None:
+    with pytest.raises(IngotError) as caught:
+        ingot.compile(model.model)
+    assert (caught.value.code, caught.value.where) == ("model-invalid", "here")
+    assert reason in caught.value.cause
+    assert "cast" in caught.value.remedy
+    (gap,) = ingot.check(model.model).gaps
+    assert (gap.node, gap.reason, gap.remedy) == ("here", caught.value.cause, caught.value.remedy)
+
+
+def test_a_type_that_only_a_newer_version_takes_is_taken() -> None:
+    assert ingot.check(case("old", "int32[3] x", "y = Relu(x)", "int32[] y", opset=13).model).ok
+
+
 def test_check_tells_all_gaps_at_once() -> None:
     model = case(
         "gaps", "float[1,1,4,4] x",

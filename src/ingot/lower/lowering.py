@@ -20,6 +20,7 @@ from ingot.ir.nodes import NAMES, STORED
 from ingot.ir.program import Group, Map, Program, Tensor, identity
 from ingot.lower import shapes
 from ingot.lower.context import Context
+from ingot.lower.dtypes import check_types
 from ingot.lower.operand import Absent, Anything, Node, Operand, SequenceOperand, elements_of
 from ingot.lower.registry import REGISTRY
 from ingot.lower.ties import Ties
@@ -28,21 +29,23 @@ FAMILIES = tuple(
     import_module(f"{__package__}.{module.name}")
     for module in iter_modules([str(Path(__file__).parent)])
     if module.name
-    not in ("context", "lowering", "operand", "origin", "registry", "shapes", "ties", "values", "writer")
+    not in (
+        "context",
+        "dtypes",
+        "lowering",
+        "operand",
+        "origin",
+        "registry",
+        "shapes",
+        "ties",
+        "values",
+        "writer",
+    )
 )
 """The modules of this folder whose import fills the registry: one for each family of operators."""
 
 
 INTERFACE_RANK = 8
-OF_STRINGS = frozenset({
-    "ArrayFeatureExtractor", "Cast", "CastLike", "CategoryMapper", "CenterCropPad", "Compress", "Concat", "ConcatFromSequence", "DepthToSpace", "Equal",
-    "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "If", "LabelEncoder", "Loop", "OneHot", "OneHotEncoder",
-    "Optional", "OptionalGetElement", "OptionalHasElement", "Pad", "RegexFullMatch", "Reshape", "ReverseSequence", "Scan", "Scatter",
-    "ScatterElements", "ScatterND", "SequenceAt", "SequenceConstruct", "SequenceErase", "SequenceInsert", "SequenceLength", "Shape",
-    "Size", "Slice", "SpaceToDepth", "Split", "SplitToSequence", "Squeeze", "StringConcat", "StringNormalizer", "StringSplit",
-    "TensorScatter", "TfIdfVectorizer", "Tile", "Transpose", "Trilu", "Unique", "Unsqueeze", "Where",
-})  # fmt: skip
-"""The operators that take tensors of strings."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +272,7 @@ class _Lowering:
         ctx.node = Node(node.op_type, domain, label, opset, inputs, attributes, outputs, declared)
         since = len(ctx.program.operations)
         try:
-            _check_types(ctx.node)
+            check_types(ctx.node)
             result = shapes.evaluate(ctx, ctx.node) or function(ctx, ctx.node)
             results = self.stored(ctx.node, result if isinstance(result, Sequence) else [result], since)
         except IngotError as error:
@@ -332,37 +335,6 @@ class _Lowering:
     def fail(self, gap: Gap, outputs: list[str]) -> None:
         self.refuse(gap)
         self.poisoned.update(o for o in outputs if o)
-
-
-def _check_types(node: Node) -> None:
-    """Raise IngotError where two inputs that share a type in the operator's schema have different ones, or strings stand
-    where the operator takes none."""
-    given = [x.dtype for x in node.inputs if isinstance(x, Operand | SequenceOperand)]
-    if "str" in given and node.operator not in OF_STRINGS:
-        raise node.unsupported("strings", "encode them as numbers, as LabelEncoder does")
-    found: dict[str, tuple[int, str]] = {}
-    for i, (x, kind) in enumerate(zip(node.inputs, _formal_types(node), strict=False)):
-        if not kind or not isinstance(x, Operand):
-            continue
-        first, dtype = found.setdefault(kind, (i, x.stored))
-        if x.stored != dtype:
-            raise IngotError(
-                "model-invalid",
-                f"{node.operator}: inputs {first} and {i} are of dtypes {dtype} and {x.stored}, and must be of one",
-                where=node.name,
-                remedy="cast one of them to the other's dtype",
-            )
-
-
-def _formal_types(node: Node) -> list[str]:
-    """The type variable of each input in the operator's schema, "" for one that is of any type."""
-    if not onnx.defs.has(node.operator, node.opset, node.domain):
-        return []
-    formal = onnx.defs.get_schema(node.operator, node.opset, node.domain).inputs
-    if not formal:
-        return []
-    every = [formal[min(i, len(formal) - 1)] for i in range(len(node.inputs))]
-    return [p.type_str if p.is_homogeneous and "(" not in p.type_str else "" for p in every]
 
 
 def _declared(value: onnxir.Value) -> list[int | str | None] | None:
