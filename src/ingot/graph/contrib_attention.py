@@ -17,26 +17,50 @@ from ingot.graph.edit import Dim
 _HIDDEN = -10000.0
 """What is added to the score of a key that a mask hides, unless an attribute says so."""
 
+_SHARES = "it rotates its queries, or its past and its present share memory"
+
 
 @expands("Attention")
 def _attention(call: Call) -> Sequence[ir.Value | None]:
     """Queries, keys and values from one product of the input; past and present hold keys and values of all heads."""
-    x, heads = call.input(0), call.get("num_heads")
-    if call.get("do_rotary", 0) or call.get("past_present_share_buffer", 0) or call.optional(6) is not None:
-        raise RefusalError("it rotates its queries, or its past and its present share memory")
-    width = call.dims(call.input(1))[1]
+    if call.optional(6) is not None:
+        raise RefusalError(_SHARES)
+    joined = call.plus(call.op("MatMul", call.input(0), call.input(1)), call.optional(2))
+    sizes = list(call.get("qkv_hidden_sizes", ()))
+    return _self_attention(call, joined, sizes, call.optional(3), call.optional(4), call.optional(5))
+
+
+@expands("QAttention")
+def _quantized_attention(call: Call) -> Sequence[ir.Value | None]:
+    """The same of quantised inputs and weights, whose scales may be those of columns; the rest is in floats."""
+    x = call.op("DequantizeLinear", call.input(0), call.input(3), call.optional(6))
+    w = call.op("DequantizeLinear", call.input(1), call.input(4), call.optional(7), axis=1)
+    joined = call.plus(call.op("MatMul", x, w), call.input(2))
+    return _self_attention(call, joined, [], call.optional(5), call.optional(8), None)
+
+
+def _self_attention(
+    call: Call,
+    joined: ir.Value,
+    sizes: list[int],
+    mask: ir.Value | None,
+    past: ir.Value | None,
+    bias: ir.Value | None,
+) -> Sequence[ir.Value | None]:
+    """joined: queries, keys and values of all heads in the last axis. sizes: of each of the three, or empty."""
+    heads, width = call.get("num_heads"), next(reversed(call.dims(call.input(1))), None)
+    if call.get("do_rotary", 0) or call.get("past_present_share_buffer", 0):
+        raise RefusalError(_SHARES)
     if not isinstance(width, int):
         raise RefusalError("the sizes of its weights are not known")
-    sizes = list(call.get("qkv_hidden_sizes", ())) or [width // 3] * 3
-    joined = call.plus(call.op("MatMul", x, call.input(1)), call.optional(2))
+    sizes = sizes or [width // 3] * 3
     parts = call.ops("Split", joined, call.ints(*sizes), outputs=3, axis=-1)
     q, k, v = (_split_heads(call, part, heads, size) for part, size in zip(parts, sizes, strict=True))
-    past = call.optional(4)
     if past is not None:
         halves = call.ops("Split", past, call.ints(1, 1), outputs=2, axis=0)
         old = [call.op("Squeeze", half, call.ints(0)) for half in halves]
         k, v = (call.op("Concat", a, b, axis=2) for a, b in zip(old, (k, v), strict=True))
-    y = _attend(call, q, k, v, sizes[0] // heads, call.optional(3), call.optional(5))
+    y = _attend(call, q, k, v, sizes[0] // heads, mask, bias)
     present = None
     if len(call.node.outputs) > 1:
         present = call.op("Concat", *(call.op("Unsqueeze", half, call.ints(0)) for half in (k, v)), axis=0)
@@ -99,7 +123,7 @@ def _attend(
     """Softmax(q @ k^T * scale + bias + mask) @ v, all (batch, heads, length, size)."""
     scale = call.get("scale", 0.0) or size**-0.5
     scores = call.op("MatMul", q, call.op("Transpose", k, perm=[0, 1, 3, 2]))
-    scores = call.op("Mul", scores, call.number(scale, call.input(0)))
+    scores = call.op("Mul", scores, call.number(scale, q))
     hidden = None if mask is None else _hidden(call, mask, k)
     future = _future(call, q, k) if call.get("unidirectional", 0) else None
     return call.op("MatMul", call.op("Softmax", call.plus(scores, bias, hidden, future), axis=-1), v)
@@ -119,9 +143,8 @@ def _hidden(call: Call, mask: ir.Value, k: ir.Value) -> ir.Value:
         seen = call.op("Unsqueeze", one, call.ints(1, 2) if len(dims) == 2 else call.ints(1))
     else:
         raise RefusalError("its mask has four axes")
-    like = call.input(0)
     value = call.get("mask_filter_value", _HIDDEN)
-    return call.op("Where", seen, call.number(0.0, like), call.number(value, like))
+    return call.op("Where", seen, call.number(0.0, k), call.number(value, k))
 
 
 def _places(call: Call, shape: ir.Value) -> ir.Value:
@@ -131,12 +154,11 @@ def _places(call: Call, shape: ir.Value) -> ir.Value:
 
 def _future(call: Call, q: ir.Value, k: ir.Value) -> ir.Value:
     """(queries, keys): the lowest number where a key comes after the query, whose last one sees all; else 0."""
-    like = call.input(0)
     shapes = [call.op("Shape", x) for x in (q, k)]
     keys = _places(call, shapes[1])
     queries, whole = (call.op("Gather", shape, call.ints(2)) for shape in shapes)
     rows = call.op("Add", _places(call, shapes[0]), call.op("Sub", whole, queries))
     later = call.op("Greater", keys, call.op("Unsqueeze", rows, call.ints(1)))
-    assert like.dtype is not None
-    lowest = float(np.finfo(like.dtype.numpy()).min)
-    return call.op("Where", later, call.number(lowest, like), call.number(0.0, like))
+    assert q.dtype is not None
+    lowest = float(np.finfo(q.dtype.numpy()).min)
+    return call.op("Where", later, call.number(lowest, q), call.number(0.0, q))

@@ -1,7 +1,7 @@
 """y = com.microsoft.Operator(x)  ->  the nodes of standard ONNX that compute it
 
 Operators that ONNX Runtime and its tools write into optimised files: fused activations and products, GELUs, norms with
-residuals, attention, rotary embeddings, quantised arithmetic, weights of 4 and 8 bits; and the norms that they leave in
+residuals, attention, also of grouped queries and quantised, rotary embeddings, quantised arithmetic, weights of 4 and 8 bits; and the norms that they leave in
 the default domain of any operator set. Raises the operator set to what the nodes need.
 Refuses outputs that standard ONNX has no operator for, sizes that are not known, and models that cannot be raised.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from ingot.graph import contrib_attention as contrib_attention  # registers its operators
+from ingot.graph import contrib_grouped as contrib_grouped
 from ingot.graph import edit, opset, trace
 from ingot.graph.contrib import DOMAIN, EXPANSIONS, Call, RefusalError
 from ingot.graph.rules import infer_shapes
