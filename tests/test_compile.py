@@ -655,6 +655,18 @@ def test_a_size_without_a_bound_is_told_with_a_shape_that_bounds_it() -> None:
     assert session.run(None, {"x": x, "s": np.array([4, 1])})[0].shape == (4, 3)
 
 
+def test_nodes_of_one_name_have_bounds_of_their_own() -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> m (float[1] x, int64[2] s) => (float[3] y, float[5] z) '
+        "{ a, b = Split(s) c = Expand(x, a) y = Exp(c) d = Expand(x, b) z = Exp(d) }"
+    )
+    for node in model.graph.node:
+        node.name = "node"
+    x = np.ones(1, np.float32)
+    y, z = ingot.load(ingot.compile(model)).run(None, {"x": x, "s": np.array([3, 5])})
+    assert (y.shape, z.shape) == ((3,), (5,))
+
+
 def test_a_range_bounds_the_arena_and_the_sizes_of_a_run() -> None:
     model = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 17]> m (float[n,64] x) => (float[n,64] y) '

@@ -429,7 +429,7 @@ class Context:
 
     def _new_size(self, value: Ix | Value, most: IxLike | None, output: int, axis: int) -> Ix:
         declared = self.node.declared_dim(output, axis)
-        place = (self.node.name, output, axis)
+        place = (self.node.outputs[output], axis)
         operand = None if isinstance(value, Ix) else self.scalar(value)
         exact = ix(declared) if isinstance(declared, int) else self.ties.known.get(place)
         if exact is not None:

@@ -24,7 +24,7 @@ from ingot.lower.movement import known
 from ingot.lower.operand import Anything, Node, Operand
 from ingot.lower.registry import lowers
 from ingot.lower.sequences import structure_unknown
-from ingot.lower.ties import TURNS
+from ingot.lower.ties import TURNS, Place
 from ingot.lower.values import cast
 
 MAX_UNROLLED = 4096
@@ -87,6 +87,11 @@ def loop(ctx: Context, node: Node) -> list[Anything]:
     return [
         *repeat(ctx, node, trips, condition, [v for v in initial if isinstance(v, Operand)], turn, stacked)
     ]
+
+
+def _turns(node: Node) -> Place:
+    """Where the number of its turns is kept."""
+    return next(filter(None, node.outputs), ""), TURNS
 
 
 def _present(node: Node, i: int) -> Anything:
@@ -327,7 +332,7 @@ class _Attempt:
         if self.limit is not None and self.limit.is_const and self.limit.value > MAX_TURNS:
             self.limit = None
         declared = [ix(d) for r in stacked if (d := r.declared(node)) is not None]
-        tied = ctx.ties.known.get((node.name, TURNS, 0))
+        tied = ctx.ties.known.get(_turns(node))
         if tied is not None:
             declared.append(tied)
         self.checked = self.limit is None and bool(declared)
@@ -478,14 +483,14 @@ class _Attempt:
             return self.trips if nonnegative(self.trips) else maximum(self.trips, 0)
         turns = ctx.measure(count, most=self.limit)
         if self.limit != self.counter.extent:
-            ctx.ties.note((self.node.name, TURNS, 0), turns)
+            ctx.ties.note(_turns(self.node), turns)
         return turns
 
     def stack(self, whole: Tensor, how: Rows, turns: Ix) -> Operand:
         axis = how.axis % whole.rank
         declared = how.declared(self.node)
         size = turns
-        tied = self.ctx.ties.known.get((self.node.name, TURNS, 0))
+        tied = self.ctx.ties.known.get(_turns(self.node))
         exact = tied if declared is None else ix(declared)
         if exact is not None and turns != exact:
             self.ctx.require(turns, exact)

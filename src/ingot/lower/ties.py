@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from ingot.ir.index import Ix, Var, ix, minimum, nonnegative, substitute
 
-Place = tuple[str, int, int]
-"""The name of a node, the number of an output, and the axis; output TURNS: the turns of a loop."""
+Place = tuple[str, int]
+"""The name of a node's output and the axis; axis TURNS, of the first output with a name: the turns of a loop."""
 TURNS = -1
 
 
