@@ -256,7 +256,9 @@ def check(isa: str, operation: str, got: Array, given: list[Array]) -> None:
         assert (np.abs(got[lowest]) < np.finfo(got.dtype).eps).all()
         got, expected = got[~finite & ~lowest], expected[~finite & ~lowest]
     tabled = operation in TABLED and isa.startswith("avx512")
-    level: Level = ulp(7 if tabled else ULPS[operation]) if inexact else ulp(0) if operation == "sign" else EXACT
+    level: Level = (
+        ulp(7 if tabled else ULPS[operation]) if inexact else ulp(0) if operation == "sign" else EXACT
+    )
     try:
         assert_close(got, expected, level)
         if tabled:

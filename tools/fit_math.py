@@ -14,12 +14,12 @@ def chebyshev_fit(f, low: float, high: float, degree: int, weight=None) -> np.nd
     return np.polynomial.polynomial.polyfit(x, f(x), degree, w=w)
 
 
-def gelu_tail(degree: int = 10) -> np.ndarray:
+def gelu_tail(degree: int = 8) -> np.ndarray:
     """The fit to log(erfc(y / sqrt 2) / 2) whose largest error is least, by Lawson's reweighted least squares.
 
     An error of e there is one of e of the tail y erfc(y / sqrt 2) / 2, and is weighed as a part of x.
     """
-    y = np.concatenate([np.linspace(0, 5, 3000), np.linspace(5, GELU_END + 0.7, 1500)])
+    y = np.concatenate([np.linspace(0, 5, 3000), np.linspace(5, GELU_END, 1500)])
     wanted = log_ndtr(-y)
     allowed = np.clip(3e-8 / np.maximum(np.exp(wanted), 1e-30), 6e-8, 5e-3)
     powers = np.polynomial.chebyshev.chebvander(2 * y / y[-1] - 1, degree)

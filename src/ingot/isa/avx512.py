@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ingot.isa.instruction import Instruction, function
+from ingot.isa.math import GELU
 
 
 def _spread(stride: int) -> str:
@@ -22,26 +23,27 @@ def _spread(stride: int) -> str:
     return f"if (s == {stride}) {{ {' '.join(stores)} return; }}"
 
 
-def _one_plus_exponential() -> str:
-    """Statements that set x to a, no less than -88, and d to 1 + e^-x.
+_TABLE = np.exp2(np.arange(32) / 32).astype(np.float32).view(np.int32) - (np.arange(32, dtype=np.int32) << 18)
 
-    e^-x is 2^(i / 32), of which a table has the mantissa (less what the shift by 18 adds of i's low bits), times q, which
-    differs from e^r by 5.3e-8 of it at most on |r| <= ln2/64. y is where both e^-y and 1 + e^-y are normal numbers; that ln2
-    is rounded matters by 2.8e-9 |y|.
-    """
-    table = np.exp2(np.arange(32) / 32).astype(np.float32).view(np.int32) - (
-        np.arange(32, dtype=np.int32) << 18
-    )
-    return (
-        f"static const int32_t table[32] __attribute__((aligned(64))) = {{{', '.join(map(str, table))}}}; "
-        "f32x16 x = max_f32x16(a, splat_f32x16(-88.0f)), y = min_f32x16(x, splat_f32x16(87.0f)); "
-        "f32x16 t = fma_f32x16(y, splat_f32x16(-46.1662413f), splat_f32x16(12582912.0f)), i = t - splat_f32x16(12582912.0f); "
-        "f32x16 r = fma_f32x16(i, splat_f32x16(-0.693147182f / 32), -y); "
-        "f32x16 q = fma_f32x16(r, fma_f32x16(r, splat_f32x16(0.5f), splat_f32x16(1.0000147f)), splat_f32x16(1.0f)); "
-        "f32x16 e = (f32x16)_mm512_add_epi32(_mm512_slli_epi32((__m512i)t, 18), "
-        "_mm512_permutex2var_epi32(_mm512_load_si512(table), (__m512i)t, _mm512_load_si512(table + 16))); "
-        "f32x16 d = fma_f32x16(e, q, splat_f32x16(1.0f)); "
-    )
+_EXPONENTIAL = (
+    f"static const int32_t table[32] __attribute__((aligned(64))) = {{{', '.join(map(str, _TABLE))}}}; "
+    "f32x16 t = fma_f32x16(x, splat_f32x16(46.1662413f), splat_f32x16(12582912.0f)), i = t - splat_f32x16(12582912.0f); "
+    "f32x16 r = fma_f32x16(i, splat_f32x16(-0.693147182f / 32), x); "
+    "f32x16 q = fma_f32x16(r, fma_f32x16(r, splat_f32x16(0.5f), splat_f32x16(1.0000147f)), splat_f32x16(1.0f)); "
+    "f32x16 e = (f32x16)_mm512_add_epi32(_mm512_slli_epi32((__m512i)t, 18), "
+    "_mm512_permutex2var_epi32(_mm512_load_si512(table), (__m512i)t, _mm512_load_si512(table + 16))); "
+)
+"""e and q so that e^x is e q, where it and 1 + e^x are normal numbers.
+
+e is 2^(i / 32), of which a table has the mantissa (less what the shift by 18 adds of i's low bits); q differs from e^r by
+5.3e-8 of it at most on |r| <= ln2/64. That ln2 is rounded matters by 2.8e-9 |x|.
+"""
+
+_ONE_PLUS = (
+    "f32x16 y = max_f32x16(a, splat_f32x16(-88.0f)), x = -min_f32x16(y, splat_f32x16(87.0f)); "
+    f"{_EXPONENTIAL} f32x16 d = fma_f32x16(e, q, splat_f32x16(1.0f)); "
+)
+"""y, which is a and no less than -88, and d, which is 1 + e^-y."""
 
 
 _ENTRIES = [
@@ -56,10 +58,18 @@ _ENTRIES = [
         "sigmoid",
         "f32x16",
         "a",
-        _one_plus_exponential() + "return (f32x16)_mm512_maskz_div_ps("
+        _ONE_PLUS + "return (f32x16)_mm512_maskz_div_ps("
         "_mm512_cmp_ps_mask((__m512)a, _mm512_set1_ps(-87.336548f), _CMP_NLT_UQ), _mm512_set1_ps(1.0f), (__m512)d);",
     ),
-    function("silu", "f32x16", "a", _one_plus_exponential() + "return x / d;"),
+    function("silu", "f32x16", "a", _ONE_PLUS + "return y / d;"),
+    function(
+        "gelu",
+        "f32x16",
+        "a",
+        GELU.format(V="f32x16", K="x16")
+        + _EXPONENTIAL
+        + "return fma_f32x16(-(y * e), q, max_f32x16(a, splat_f32x16(0.0f)));",
+    ),
     function("foldadd", "f32x16", "a", "return _mm512_reduce_add_ps((__m512)a);", "float"),
     function("foldmax", "f32x16", "a", "return _mm512_reduce_max_ps((__m512)a);", "float"),
     function("foldmin", "f32x16", "a", "return _mm512_reduce_min_ps((__m512)a);", "float"),
