@@ -234,7 +234,8 @@ class MatMul(Operation):
 class Attention(Operation):
     """Scaled dot-product attention, masks and scales in `score`; the axes are (batch…, m, d).
 
-    score: of an Acc, the sum over k of a(batch, m, k) * b(batch, k, n). c: (batch, n, d). scratch: (batch…, m, n).
+    score: of an Acc, the sum over k of a(batch, m, k) * b(batch, k, n). c: (batch, n, d). scratch: (batch…, m, n), takes the
+    scores, and the weights of c unless `weights`, of its shape, does.
     """
 
     k: Var
@@ -244,12 +245,13 @@ class Attention(Operation):
     score: Value
     c: Value
     scratch: Tensor
+    weights: Tensor | None = None
 
     def values(self) -> dict[str, Value]:
         return {"a": self.a, "b": self.b, "score": self.score, "c": self.c, "finish": self.finish}
 
     def writes(self) -> list[Tensor]:
-        return [self.output, self.scratch]
+        return [self.output, self.scratch, *([] if self.weights is None else [self.weights])]
 
 
 @dataclass(eq=False)

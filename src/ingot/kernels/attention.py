@@ -9,8 +9,23 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ingot.ir.index import Ix, Var, ix, minimum
-from ingot.ir.nodes import Const, Fold, Index, Iota, Load, Local, Op, Read, Select, Splat, Value, as_index
+from ingot.ir.index import Ix, Var, ix, minimum, substitute
+from ingot.ir.nodes import (
+    Const,
+    Fold,
+    Index,
+    Iota,
+    Load,
+    Local,
+    Op,
+    Pack,
+    Read,
+    Select,
+    Shuffle,
+    Splat,
+    Value,
+    as_index,
+)
 from ingot.ir.program import Attention
 from ingot.kernels.builder import Builder, Built, Lane, Packed
 from ingot.kernels.tiles import cut, most_rows
@@ -95,7 +110,10 @@ class _Tile:
         self.reached = reached
         self.lanes, self.columns = builder.target.lanes, lanes
         self.parts = [rows[i : i + most] for i in range(0, len(rows), most)]
-        self.scores = Read(operation.scratch, (*map(ix, operation.axes[:-1]), ix(operation.n)))
+        at = (*map(ix, operation.axes[:-1]), ix(operation.n))
+        self.scores, self.weights = (
+            Read(t, at) for t in (operation.scratch, operation.weights or operation.scratch)
+        )
 
     def build(self) -> None:
         d = self.operation.axes[-1]
@@ -152,6 +170,11 @@ class _Tile:
         builder = self.builder
         zero = Splat(Const(0.0, "f32"), lane.lanes)
         accs = [[builder.let(zero, "a") for _ in columns] for _ in rows]
+        if self.in_pairs(over, stop, left, right, columns[0], lane):
+            assert isinstance(left, Read)
+            assert isinstance(right, Read)
+            self.multiply_pairs(rows, over, stop, left, right, columns, lane, accs)
+            return accs
         for at in self.steps(over, stop, left):
             factors = [builder.value(right, {**self.rows[0], **c, over: at}, lane) for c in columns]
             for row, sums in zip(rows, accs, strict=True):
@@ -160,8 +183,61 @@ class _Tile:
                     builder.assign(acc, Op("fma", (x, factor, acc), "f32"))
         return accs
 
-    def steps(self, over: Var, stop: Ix, left: Value) -> Iterator[Ix]:
-        """A loop over [0, stop): two where `left` lies in blocks along it, so that each walks it evenly."""
+    def in_pairs(
+        self, over: Var, stop: Ix, left: Value, right: Value, column: dict[Var, Ix], lane: Lane
+    ) -> bool:
+        """Whether two products of bf16 can be taken in a step, from vectors of neighbouring columns."""
+        if not isinstance(left, Read) or not isinstance(right, Read) or lane.lanes == 1:
+            return False
+        if not stop.is_const or stop.value % 2 or {left.tensor.dtype, right.tensor.dtype} != {"bf16"}:
+            return False
+        split = self.offset(right, {**self.rows[0], **column, over: ix(0)})[1].split(lane.var)
+        return split is not None and split[0] == 1
+
+    def offset(self, read: Read, at: dict[Var, Ix]) -> tuple[str, Ix]:
+        return self.builder.place(read.tensor, [substitute(i, at) for i in read.index])
+
+    def multiply_pairs(
+        self,
+        rows: list[dict[Var, Ix]],
+        over: Var,
+        stop: Ix,
+        left: Read,
+        right: Read,
+        columns: list[dict[Var, Ix]],
+        lane: Lane,
+        accs: list[list[Local]],
+    ) -> None:
+        """`multiply` of bf16; the columns of a pair are interleaved as they are loaded."""
+        builder, lanes = self.builder, lane.lanes
+        interleaved = tuple(i // 2 + i % 2 * lanes for i in range(2 * lanes))
+
+        def neighbours(at: dict[Var, Ix]) -> Value:
+            buffer, flat = self.offset(right, {**self.rows[0], **at})
+            split = flat.split(lane.var)
+            assert split is not None
+            return builder.let(Load(buffer, split[1], "bf16", lanes, 1, lane.count), "w")
+
+        def pair(row: dict[Var, Ix], at: Ix) -> Value:
+            (buffer, one), (_, two) = (self.offset(left, {**row, over: at + i}) for i in range(2))
+            if two == one + 1:
+                return Load(buffer, one, "bf16", 2)
+            return Pack((Load(buffer, one, "bf16"), Load(buffer, two, "bf16")))
+
+        for at in self.steps(over, stop, left, 2):
+            factors = [
+                builder.let(
+                    Shuffle(neighbours({**c, over: at}), neighbours({**c, over: at + 1}), interleaved), "w"
+                )
+                for c in columns
+            ]
+            for row, sums in zip(rows, accs, strict=True):
+                x = builder.let(Splat(pair(row, at), 2 * lanes), "x")
+                for factor, acc in zip(factors, sums, strict=True):
+                    builder.assign(acc, Op("dot", (acc, x, factor), "f32"))
+
+    def steps(self, over: Var, stop: Ix, left: Value, width: int = 1) -> Iterator[Ix]:
+        """Loops over [0, stop), `width` at a time: two where `left` lies in blocks along it, so that each walks it evenly."""
         builder = self.builder
         extent = over.extent
         assert extent is not None
@@ -171,8 +247,11 @@ class _Tile:
         if layout.blocked is None or left.index[layout.blocked].split(over) is None:
             block = 1
         if block > 1 and stop.is_const and stop.value % block == 0:
-            with builder.loop(stop.value // block) as i, builder.loop(block, unroll=2) as j:
-                yield ix(i) * block + ix(j)
+            with builder.loop(stop.value // block) as i, builder.loop(block // width, unroll=2) as j:
+                yield ix(i) * block + ix(j) * width
+        elif width > 1:
+            with builder.loop(stop // width, unroll=2) as i:
+                yield ix(i) * width
         else:
             with builder.loop(extent, stop=stop, unroll=2) as i:
                 yield ix(i)
@@ -205,7 +284,7 @@ class _Tile:
         op, builder = self.operation, self.builder
         lane = Lane(builder.fresh_var(self.columns), self.columns, count)
         columns = [{op.axes[-1]: first + v * self.columns + ix(lane.var)} for v in range(vectors)]
-        accs = self.multiply(self.rows, op.n, live, self.scores, op.c, columns, lane)
+        accs = self.multiply(self.rows, op.n, live, self.weights, op.c, columns, lane)
         for row, sums, total in zip(self.rows, accs, self.totals, strict=True):
             scale = builder.let(Splat(total, self.columns))
             for column, acc in zip(columns, sums, strict=True):
@@ -215,7 +294,7 @@ class _Tile:
                 builder.store(op.output, list(map(ix, op.axes)), at, lane, result)
 
     def softmax(self, rows: list[dict[Var, Ix]], live: Ix, peaks: list[Local]) -> list[Value]:
-        """Replace the rows' scores by exp(score - largest); 1 / their sum, or 0 where there are none, for each row."""
+        """Make exp(score - largest) of the rows' scores; 1 / their sum, or 0 where there are none, for each row."""
         builder, lanes = self.builder, self.lanes
         tops = [builder.let(Splat(builder.let(Fold("max", p)), lanes)) for p in peaks]
         totals = [builder.let(Splat(Const(0.0, "f32"), lanes), "a") for _ in rows]
@@ -246,7 +325,7 @@ class _Tile:
         builder = self.builder
         shifted = Op("sub", (builder.value(self.scores, at, lane), peak), "f32")
         value: Value = builder.let(Op("exp", (shifted,), "f32"))
-        builder.store(self.operation.scratch, list(self.scores.index), at, lane, value)
+        builder.store(self.weights.tensor, list(self.weights.index), at, lane, value)
         if lane.count is not None:
             value = self.real(value, lane.count, 0.0)
         builder.assign(total, Op("add", (total, value), "f32"))

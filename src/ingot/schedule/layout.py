@@ -195,7 +195,7 @@ def _choose(
     matrices: set[Tensor],
 ) -> Layout:
     root = tensor.root()[0]
-    if isinstance(operation, Attention) and tensor is operation.scratch:
+    if isinstance(operation, Attention) and tensor is not operation.output:
         return row_major(root.rank, lanes)
     if root in matrices and isinstance(operation, MatMul | Row | Map):
         return row_major(root.rank, lanes)

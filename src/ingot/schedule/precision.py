@@ -9,7 +9,7 @@ import math
 
 import ml_dtypes
 
-from ingot.ir.index import ix, var
+from ingot.ir.index import Var, ix, var
 from ingot.ir.nodes import Const, Op, Read, Value, rewrite, walk
 from ingot.ir.program import (
     Attention,
@@ -58,6 +58,10 @@ def use_bf16(program: Program) -> None:
                     copies[operation.x] = operations[-1].output
                 operation.x = copies[operation.x]
             operation.weight = operation.weight.astype(ml_dtypes.bfloat16)
+        if isinstance(operation, Attention) and isinstance(operation.c, Read):
+            scores = operation.scratch
+            if operation.c.tensor.dtype == "bf16":
+                operation.weights = Tensor(f"{scores.name}_weights", "bf16", scores.shape)
         operations.append(operation)
     program.operations = operations
 
@@ -97,20 +101,36 @@ def _multiplies_pairs(operation: Dense) -> bool:
 
 
 def _kept(program: Program) -> set[Tensor]:
-    """What stays f32: the operands of products of two tensors, what a recurrent layer or a routine touches, Winograd's sums."""
+    """What stays f32: the operands of products of two tensors, unless attention takes pairs of them, what a recurrent layer
+    or a routine touches, Winograd's sums."""
     found: set[Tensor] = set()
     for operation in program.operations:
         if isinstance(operation, Recurrent | Routine):
             found.update((*operation.writes(), *operation.inputs()))
         if isinstance(operation, MatMul | Attention):
+            pairs = _in_pairs(operation) if isinstance(operation, Attention) else ""
             for name, value in operation.values().items():
-                if name in ("a", "b", "c"):
+                if name in "abc" and name not in pairs:
                     found.update(n.tensor for n in walk(value) if isinstance(n, Read))
         if isinstance(operation, WinogradOutput):
             found.add(operation.products)
         if isinstance(operation, Attention):
             found.add(operation.scratch)
     return {tensor.root()[0] for tensor in found}
+
+
+def _in_pairs(operation: Attention) -> str:
+    """Which operands multiply in bf16, two products at once."""
+    inside = {
+        name
+        for name, value in operation.values().items()
+        if isinstance(value, Read) and value.tensor.root()[0].kind == "temp"
+    }
+    return "ab" * (inside >= {"a", "b"} and _even(operation.k)) + "c" * ("c" in inside and _even(operation.n))
+
+
+def _even(over: Var) -> bool:
+    return over.extent is not None and over.extent.is_const and over.extent.value % 2 == 0
 
 
 def _store_as_bf16(tensor: Tensor) -> None:
