@@ -459,7 +459,7 @@ def kept(value: Value, dtype: str) -> Value:
     if isinstance(value, Const):
         rounded = np.asarray(value.value, DTYPES[value.dtype]).astype(DTYPES[dtype])
         return replace(value, value=rounded.astype(DTYPES[value.dtype]).item())
-    return Cast(Cast(value, dtype), STORED[dtype])
+    return Cast(stored(value, dtype), STORED[dtype])
 
 
 def stored(value: Value, dtype: str) -> Value:
