@@ -12,7 +12,7 @@ from ingot.ir.nodes import Acc, Const, Op, Read, Value
 from ingot.ir.program import Attention, Dense, MatMul, Tensor
 from ingot.schedule.layout import Layout, blocked_by, row_major
 from ingot.target import Target
-from ingot.testing import CLOSE, Array, Feed
+from ingot.testing import CLOSE, REDUCED, Array, Feed
 
 
 def gemm(
@@ -73,18 +73,20 @@ def matmul(
 
 def attention(
     name: str, m: int | Var, n: int | Var, k: int, d: int, target: Target, *, batch: int | Var = 1, masked: bool = False,
-    causal: int = 0, blocked: bool = False, sizes: tuple[int, ...] = SOME,
+    causal: int = 0, blocked: bool = False, dtype: str = "f32", sizes: tuple[int, ...] = SOME,
 ) -> Kernel:  # fmt: skip
-    """causal: side of a constant mask that leaves out the columns after the row's own. blocked: q is, along k."""
+    """causal: side of a constant mask that leaves out the columns after the row's own. blocked: q is, along k. dtype: of
+    what is multiplied."""
     q, keys, values = (
-        tensor("q", [batch, m, k]),
-        tensor("keys", [batch, k, n]),
-        tensor("values", [batch, n, d]),
+        tensor("q", [batch, m, k], dtype),
+        tensor("keys", [batch, k, n], dtype),
+        tensor("values", [batch, n, d], dtype),
     )
+    weights = tensor("weights", [batch, m, n], dtype) if dtype != "f32" else None
     made, scratch = tensor("y", [batch, m, d]), tensor("scratch", [batch, m, n])
     axes, inner, column = loops("a", made.shape), var("k", k), var("n", ix(n))
     layouts = {q: blocked_by(3, 2, target.lanes) if blocked else row_major(3), made: row_major(3)}
-    layouts |= {t: row_major(3, target.lanes) for t in (keys, values, scratch)}
+    layouts |= {t: row_major(3, target.lanes) for t in (keys, values, scratch, weights) if t is not None}
     first, row = ix(axes[0]), ix(axes[1])
     score: Value = Op("mul", (Acc("f32"), Const(0.125, "f32")), "f32")
     if masked:
@@ -99,17 +101,19 @@ def attention(
     operation = Attention(
         made, axes, Acc("f32"), inner, column,
         Read(q, (first, row, ix(inner))), Read(keys, (first, ix(inner), ix(column))), score,
-        Read(values, (first, ix(column), ix(axes[2]))), scratch,
+        Read(values, (first, ix(column), ix(axes[2]))), scratch, weights,
     )  # fmt: skip
 
     def formula(feed: Feed) -> Array:
-        scores = feed["q"].astype(np.float64) @ feed["keys"] * 0.125 + (feed["mask"] if masked else 0)
+        scores = feed["q"].astype(np.float64) @ feed["keys"].astype(np.float64) * 0.125 + (
+            feed["mask"] if masked else 0
+        )
         if causal:
             scores = scores + seen[: scores.shape[1], : scores.shape[2]]
         if not scores.shape[-1]:
             return np.zeros((*scores.shape[:-1], d), np.float32)
         e = np.exp(scores - scores.max(-1, keepdims=True))
-        return (e / e.sum(-1, keepdims=True) @ feed["values"]).astype(np.float32)
+        return (e / e.sum(-1, keepdims=True) @ feed["values"].astype(np.float64)).astype(np.float32)
 
     return Kernel(
         f"attention_{name}",
@@ -117,7 +121,7 @@ def attention(
         layouts,
         formula,
         sizes=sizes,
-        level=CLOSE,
+        level=CLOSE if dtype == "f32" else REDUCED,
         reduction=64,
         rows=batch is N,
     )
@@ -162,6 +166,13 @@ def table(target: Target) -> list[Kernel]:
         *(attention(f"causal_{n}_of_{d}", n, n, 4, d, target, causal=n) for n in around(2 * lanes) for d in (4, lanes + 1)),
         *(attention(f"rows_of_halves_{m}", m, lanes + 1, 4, max(lanes // 2, 4), target) for m in (1, 5, 11, 12, 13, 17)),
         *(attention(f"blocked_{k}", 3, 5, k, lanes, target, blocked=True) for k in (3, lanes, lanes + 1, 2 * lanes)),
+        *(
+            attention(f"pairs_{m}_{n}_{k}_{d}", m, n, k, d, target, blocked=k % lanes == 0, dtype="bf16", masked=masked)
+            for m, n, k, d, masked in (
+                (3, 2, 2, lanes, False), (5, lanes + 2, 6, lanes + 1, True), (17, 5 * lanes, 2 * lanes, 5 * lanes, False),
+                (3, lanes + 1, 4, lanes, False), (3, lanes, 5, 2, False),
+            )
+        ),
         attention("causal_sequence", N, N, 4, 4, target, causal=40, sizes=(1, 2, 5, 16, 31, 33)),
         attention("of_nothing", 3, 0, 4, lanes, target),
         attention("batch", 5, lanes + 1, 4, lanes + 1, target, batch=N),
