@@ -76,7 +76,7 @@ def is_float(dtype: str) -> bool:
 @st.composite
 def arrays(draw: Draw, dtype: str, shape: Sequence[int], values: Array | None = None) -> Array:
     """An array whose elements are drawn from `values`, the awkward ones where left out; it shrinks to the first of them."""
-    pool = awkward(dtype) if values is None else np.asarray(values)
+    pool = awkward(dtype) if values is None else np.asarray(values).astype(dtype_of(dtype))
     picks = np.frombuffer(draw(st.binary(min_size=math.prod(shape), max_size=math.prod(shape))), np.uint8)
     return np.asarray(pool[picks % len(pool)].reshape(shape))
 
