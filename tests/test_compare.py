@@ -140,6 +140,36 @@ def test_a_value_that_is_infinite_on_one_side(monkeypatch: pytest.MonkeyPatch) -
     assert [output.relative for output in result.outputs] == [np.inf, np.inf]
 
 
+def test_an_error_in_small_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """net (float[N, 16] x) => (float[N, 8] c, float[N, 2, 4] y) {
+        a = MatMul(x, w)
+        b = Sub(a, shift)
+        [small] c = Sigmoid(b)
+        y = Reshape(c, shape)
+    }"""
+    model = parse(text, {"w": normal(16, 8), "shift": np.float32(25), "shape": np.array([-1, 2, 4])})
+    feed = {"x": normal(9, 16)}
+    assert ingot.compare(model, feed).equal
+    right = elementwise.UNARY["Sigmoid"]
+    off = lambda x, node: Op("mul", (right(x, node), Const(1.008, "f32")), "f32")  # noqa: E731
+    monkeypatch.setitem(elementwise.UNARY, "Sigmoid", off)
+    result = ingot.compare(model, feed)
+    assert result.departure is not None
+    assert result.departure.node == "small"
+
+
+def test_a_model_that_makes_much_of_a_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "net (float[N, 300] x) => (float[N, 8] y) { a = MatMul(x, w)  b = Mul(a, c)  [sin] y = Sin(b) }"
+    model = parse(text, {"w": normal(300, 8), "c": np.float32(1e4)})
+    assert ingot.compare(model, {"x": normal(40, 300)}).equal
+    right = elementwise.UNARY["Sin"]
+    half = lambda x, node: Op("mul", (right(x, node), Const(0.5, "f32")), "f32")  # noqa: E731
+    monkeypatch.setitem(elementwise.UNARY, "Sin", half)
+    result = ingot.compare(model, {"x": normal(40, 300)})
+    assert result.departure is not None
+    assert result.departure.node == "sin"
+
+
 def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     onnx.save(net(), path)

@@ -83,7 +83,7 @@ def _compare(got: list[Array], expected: list[Array], level: Level, model: onnx.
             raise AssertionError(f"output {info.name}: {error}") from None
 
 
-_MOVES = frozenset(
+MOVES = frozenset(
     {
         "Concat",
         "Flatten",
@@ -97,6 +97,7 @@ _MOVES = frozenset(
         "Unsqueeze",
     }
 )
+"""Operators that only move elements of their inputs."""
 _PROBABILITIES = frozenset({"Sigmoid", "Softmax"})
 
 
@@ -104,7 +105,7 @@ def _scale(graph: onnx.GraphProto, name: str) -> float:
     """1 for an output of probabilities, however small they are: they are accurate to the spacing at 1. 0 for others."""
     producers = {out: node for node in graph.node for out in node.output}
     node = producers.get(name)
-    while node is not None and node.op_type in _MOVES and not node.domain:
+    while node is not None and node.op_type in MOVES and not node.domain:
         node = producers.get(node.input[0])
     return 1.0 if node is not None and node.op_type in _PROBABILITIES and not node.domain else 0.0
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,22 @@ import onnx_ir as ir
 import ingot
 from ingot.errors import IngotError
 from ingot.frontends import load_model
-from ingot.graph.guard import verify
+from ingot.graph.guard import MOVES, verify
 from ingot.graph.part import before, part, producers
 from ingot.report.inputs import Array, Shapes, make_inputs, parse_inputs, typical_shapes
 from ingot.report.sources import Progress
 from ingot.testing import CLOSE, QUANTIZED, REDUCED, Level, assert_close, lengths, reference
 
-_PROBABILITIES = frozenset({"Softmax", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "LogSoftmax"})
-"""Operators whose results are held to the error of a number near 1: ONNX Runtime's own are no nearer where they are small."""
+_SLOPES: dict[str, Callable[[Array, Array], Array]] = {
+    "Sigmoid": lambda x, y: y * (1 - y),
+    "HardSigmoid": lambda x, y: np.ones_like(y),
+    "Softmax": lambda x, y: 2 * y * (1 - y),
+    "LogSoftmax": lambda x, y: 2 - 2 * np.exp(y),
+    "Tanh": lambda x, y: 1 - y * y,
+    "Erf": lambda x, y: 2 / np.sqrt(np.pi) * np.exp(-x * x),
+}
+"""Operators whose results are small where their inputs are large, with how much each element of y = f(x) moves with x at most: so
+much of the rounding of the largest input may be found in the largest output."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +120,15 @@ def compare(
         )
     feed = make_inputs(ports, given, typical_shapes(ports, given, package.manifest))
     tell("run", 0, 1)
-    oracle, wanted = _reference(whole, feed)
+    names = [value.name for value in whole.graph.output]
+    sloped = [node for name in names for node in _sloped(whole, name)]
+    oracle, values = _reference(
+        whole, feed, [name for node in sloped for name in (node.input[0], node.output[0])]
+    )
+    wanted = [values[name] for name in names]
     options = {"target": target, "precision": precision}
     search = _Search(whole, feed, options, package.manifest["winograd_error"])
-    names = [value.name for value in whole.graph.output]
+    search.know(values, _nudged_reference(whole, feed))
     got = session.run(None, feed)
     outputs = tuple(
         _output(name, a, b, search.problem(whole, name, a, b))
@@ -141,17 +155,32 @@ def _serializable(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _reference(model: onnx.ModelProto, feed: Mapping[str, Array]) -> tuple[str, list[Any]]:
-    """What computed the right outputs, and these. Raises IngotError run-failed where nothing can."""
+def _reference(
+    model: onnx.ModelProto, feed: Mapping[str, Array], more: Iterable[str] = ()
+) -> tuple[str, dict[str, Any]]:
+    """What computed the right outputs, and these by name, with some values besides. Raises IngotError run-failed where nothing can."""
+    made, known = producers(model), {value.name for value in model.graph.output}
+    added = [name for name in dict.fromkeys(more) if name in made and name not in known]
+    names = [*(value.name for value in model.graph.output), *added]
+
+    def extended() -> onnx.ModelProto:
+        whole = onnx.ModelProto()
+        whole.CopyFrom(model)
+        whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in added)
+        return whole
+
     try:
-        return "onnxruntime", reference(model, feed)
+        exact = extended()
+        _make_sigmoids_exact(exact.graph)
+        return "onnxruntime", dict(zip(names, reference(exact, feed), strict=True))
     except Exception as error:
         cause = str(error).splitlines()[0]
     try:
         from onnx.reference import ReferenceEvaluator
 
         with np.errstate(all="ignore"):
-            return "onnx.reference", list(ReferenceEvaluator(model).run(None, dict(feed)))
+            results = ReferenceEvaluator(extended()).run(None, dict(feed))
+        return "onnx.reference", dict(zip(names, results, strict=True))
     except Exception as error:
         raise IngotError(
             "run-failed",
@@ -159,6 +188,69 @@ def _reference(model: onnx.ModelProto, feed: Mapping[str, Array]) -> tuple[str, 
             where="compare",
             remedy="give its inputs (--input), or their shapes (--shape)",
         ) from error
+
+
+def _nudged_reference(model: onnx.ModelProto, feed: Mapping[str, Array]) -> dict[str, Any]:
+    """The outputs where each float of the inputs is moved by up to one rounding, which shows how much rounding matters to the model;
+    none where it cannot run on such."""
+    rng = np.random.default_rng(0)
+
+    def nudged(array: Array) -> Array:
+        if array.dtype.kind != "f":
+            return array
+        factors = 1 + rng.uniform(-1, 1, array.shape) * np.finfo(array.dtype).eps
+        return np.asarray(array.astype(np.float64) * factors).astype(array.dtype)
+
+    try:
+        return _reference(model, {name: nudged(np.asarray(array)) for name, array in feed.items()})[1]
+    except IngotError:
+        return {}
+
+
+def _make_sigmoids_exact(graph: onnx.GraphProto) -> None:
+    """Sigmoid(x) as exp(-log(1 + exp(-x))): ONNX Runtime's own is right to the spacing at 1, however small the result is."""
+    nodes = []
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                _make_sigmoids_exact(inner)
+        if node.op_type != "Sigmoid" or node.domain not in ("", "ai.onnx"):
+            nodes.append(node)
+            continue
+        y = node.output[0]
+        names = [node.input[0], *(f"{y}/exact{i}" for i in range(3)), y]
+        steps = zip(("Neg", "Softplus", "Neg", "Exp"), names, names[1:], strict=False)
+        nodes += [onnx.helper.make_node(operator, [a], [b]) for operator, a, b in steps]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _sloped(model: onnx.ModelProto, name: str) -> list[onnx.NodeProto]:
+    """The nodes of operators of `_SLOPES` whose elements a value consists of, in part or all."""
+    makers, found, front, seen = producers(model), [], [name], {name}
+    while front:
+        value = front.pop()
+        node = model.graph.node[makers[value]] if value in makers else None
+        if node is None or node.domain not in ("", "ai.onnx"):
+            continue
+        if node.op_type in _SLOPES:
+            found.append(node)
+        elif node.op_type in MOVES:
+            inputs = node.input if node.op_type == "Concat" else node.input[:1]
+            front += [i for i in inputs if i not in seen]
+            seen.update(inputs)
+    return found
+
+
+def _slope_scale(node: onnx.NodeProto, values: Mapping[str, Any]) -> float:
+    """The largest output, as a number to scale errors by, of a node of `_SLOPES` with only the rounding of its input; at most 1."""
+    x, y = values.get(node.input[0]), values.get(node.output[0])
+    if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
+        return 1.0
+    with np.errstate(all="ignore"):
+        slope = _SLOPES[node.op_type](x.astype(np.float64), y.astype(np.float64))
+    largest = np.abs(x[np.isfinite(x)].astype(np.float64)).max(initial=0.0)
+    return min(1.0, float(np.nan_to_num(slope).max(initial=0.0)) * float(largest))
 
 
 def _output(name: str, got: Any, wanted: Any, problem: str) -> Output:
@@ -201,7 +293,8 @@ class _Search:
     """The search for the first node whose output departs.
 
     whole: the model. feed: its inputs. options: how it is compiled. winograd: the error that its transforms may add.
-    values: every intermediate value that is an array, by the reference.
+    values: values of the model by the reference; all that are arrays, once `departure` has asked for them. moved: how much the
+    largest change of a value is where the inputs move by a rounding.
     """
 
     def __init__(
@@ -210,7 +303,17 @@ class _Search:
         self.whole, self.feed, self.options = whole, dict(feed), options
         level = self._level()
         self.level = replace(level, operands=max(level.operands, winograd))
-        self.values: dict[str, Array] = {}
+        self.values: dict[str, Any] = dict(feed)
+        self.moved: dict[str, float] = {}
+
+    def know(self, values: Mapping[str, Any], nudged: Mapping[str, Any]) -> None:
+        """Values by the reference, of the inputs and of inputs that have moved a little."""
+        self.values |= values
+        for name, other in nudged.items():
+            value = values.get(name)
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and np.shape(other) == value.shape:
+                gap = np.abs(value.astype(np.float64) - other.astype(np.float64))
+                self.moved[name] = float(gap[np.isfinite(gap)].max(initial=0.0))
 
     def _level(self) -> Level:
         if any(node.op_type.endswith("QuantizeLinear") for node in self.whole.graph.node):
@@ -227,11 +330,14 @@ class _Search:
             )
         if wanted is None or got is None:
             return "" if wanted is got else "an optional that is empty on one side only"
-        makers = producers(model)
-        operator = model.graph.node[makers[name]].op_type if name in makers else ""
-        scale = 1.0 if operator in _PROBABILITIES else 0.0
+        array, sizes = np.asarray(wanted), lengths(model)
+        scale = max((_slope_scale(node, self.values) for node in _sloped(model, name)), default=0.0)
+        if array.dtype.kind == "f":
+            # Each layer rounds as much anew, and independently.
+            unit = math.sqrt(sizes["depth"] / sizes["reduction"]) / float(np.finfo(array.dtype).eps)
+            scale = max(scale, self.moved.get(name, 0.0) * unit)
         try:
-            assert_close(got, np.asarray(wanted), self.level, scale=scale, **lengths(model))
+            assert_close(got, array, self.level, scale=scale, **sizes)
         except AssertionError as error:
             return str(error)
         return ""
@@ -254,9 +360,9 @@ class _Search:
         """The first node that departs, given an output that does."""
         self._record()
         makers = producers(self.whole)
-        if wrong not in makers or wrong not in self.values:
+        if wrong not in makers or not isinstance(self.values.get(wrong), np.ndarray):
             return None
-        values = [name for name in makers if name in self.values]
+        values = [name for name in makers if isinstance(self.values.get(name), np.ndarray)]
         value, problem = self._together(values) or self._bisect(values, wrong, makers)
         nodes, steps = {makers[value]}, 0
         while not (alone := self.departs(nodes, value)):
@@ -271,14 +377,12 @@ class _Search:
         return Departure(label, node.op_type, value, problem, len(nodes), written)
 
     def _record(self) -> None:
-        """Fill `values` by one run of the reference."""
+        """Fill `values` and `moved` by two runs of the reference."""
         makers = producers(self.whole)
-        names = list(makers)
-        everything = part(self.whole, range(len(self.whole.graph.node)), names, {})
-        _, results = _reference(everything, self.feed)
-        self.values = self.feed | {
-            name: value for name, value in zip(names, results, strict=True) if isinstance(value, np.ndarray)
-        }
+        everything = part(self.whole, range(len(self.whole.graph.node)), list(makers), {})
+        _, values = _reference(everything, self.feed)
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        self.know(arrays, _nudged_reference(everything, self.feed))
 
     def _together(self, values: Sequence[str]) -> tuple[str, str] | None:
         """The first value that departs where all of them are outputs of one library."""
