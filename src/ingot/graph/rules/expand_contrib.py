@@ -1,8 +1,8 @@
 """y = com.microsoft.Operator(x)  ->  the nodes of standard ONNX that compute it
 
 Operators that ONNX Runtime and its tools write into optimised files: fused activations and products, GELUs, norms with
-residuals, attention, also of grouped queries and quantised, rotary embeddings, quantised arithmetic, weights of 4 and 8 bits; and the norms that they leave in
-the default domain of any operator set. Raises the operator set to what the nodes need.
+residuals, attention, also of grouped queries and of quantised inputs, rotary embeddings, quantised arithmetic, weights of 4
+and 8 bits; and the norms that they leave in the default domain of any operator set. Raises the operator set to what the nodes need.
 Refuses outputs that standard ONNX has no operator for, sizes that are not known, and models that cannot be raised.
 """
 
