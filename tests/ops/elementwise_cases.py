@@ -265,6 +265,9 @@ VARIADIC = [
     ),
     case("sum_broadcast", "float[3,1] a, float[1,17] b, float c", "y = Sum(a, b, c)", reduction=3),
     case("mean_broadcast", "float[3,1] a, float[1,17] b", "y = Mean(a, b)", reduction=2, oracle="onnxruntime"),
+    # A loop around 30 scalar comparisons in a row takes LLVM's vectoriser hours.
+    case("max_of_30_scalars", ", ".join(f"float x{i}" for i in range(30)), f"y = Max({', '.join(f'x{i}' for i in range(30))})", "float y",
+         level=EXACT),
     case("max_int_of_three", "int64[9] a, int64[9] b, int64 c", "y = Max(a, b, c)", "int64[] y", level=EXACT),
 ]  # fmt: skip
 

@@ -425,4 +425,12 @@ NOTHING_REDUCED = [
     for operator in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp")
 ]  # fmt: skip
 
-CASES = [*NOTHING_REDUCED, *SUMS, *OTHERS, *ARGS, *POOLS, *BATCH_NORM, *SOFTMAX, *NORMS]
+CHAINS = [
+    # Written out, 27 scalar comparisons in a row take LLVM's vectoriser hours.
+    case("reducemin_of_27_to_scalar", "float[3,9] x", "y = ReduceMin<keepdims=0>(x)", level=EXACT),
+    case("reducemin_of_27_three_times", "float[3,9,1] x", "e = Expand(x, shape)  y = ReduceMin<axes=[0,1]>(e)", level=EXACT,
+         constants={"shape": ints(3, 9, 3)}),
+    case("argmin_of_27", "float[27] x", "y = ArgMin<keepdims=0>(x)", "int64 y", level=EXACT),
+]  # fmt: skip
+
+CASES = [*NOTHING_REDUCED, *CHAINS, *SUMS, *OTHERS, *ARGS, *POOLS, *BATCH_NORM, *SOFTMAX, *NORMS]

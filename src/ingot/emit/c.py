@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from ingot.ir.index import Atom, Ix, Var, nonnegative
+from ingot.ir.index import Atom, Ix, Var, ix, nonnegative
 from ingot.ir.nodes import (
     Assign,
     Cast,
@@ -59,9 +59,13 @@ class Printer:
             lines.append(f"  const int64_t {symbol_name(symbol)} = s[{self.symbols.index(symbol)}];")
         if not kernel.symbols:
             lines.append("  (void)s;")
-        lines.append(
-            f"  for (int64_t {kernel.task.name} = begin; {kernel.task.name} < end; {kernel.task.name}++) {{"
-        )
+        task = kernel.task.name
+        if kernel.tasks == ix(1):
+            # No loop: LLVM's loop vectoriser takes time exponential in a chain of comparisons that a loop repeats.
+            lines.append(f"  const int64_t {task} = begin;\n  (void){task}, (void)end;")
+            self.block(kernel.body, 1, lines)
+            return "\n".join([*lines, "}"]) + "\n"
+        lines.append(f"  for (int64_t {task} = begin; {task} < end; {task}++) {{")
         self.block(kernel.body, 2, lines)
         return "\n".join([*lines, "  }", "}"]) + "\n"
 

@@ -25,6 +25,8 @@ LATENCY = 4
 """Cycles from one operation on an accumulator to the next."""
 TOLD = 4
 """Candidates that are told of."""
+CHAIN = 8
+"""Scalar comparisons of which each needs the last, at most: LLVM's loop vectoriser takes time exponential in them."""
 
 
 def combine(name: str, acc: Value, value: Value) -> Value:
@@ -32,6 +34,13 @@ def combine(name: str, acc: Value, value: Value) -> Value:
     if name == "add" and isinstance(value, Op) and value.name == "mul" and value.dtype in ("f32", "f64"):
         return Op("fma", (*value.args, acc), acc.dtype)
     return Op(name, (acc, value), acc.dtype)
+
+
+def _kept_loops(operation: Reduce) -> int:
+    """What a scalar loop says of unrolling: 1, that it stays a loop, where it would be a long chain of comparisons."""
+    compares = operation.op in ("max", "min", "maximum", "minimum", "argmax", "argmin")
+    steps = product(v.extent for v in operation.over)
+    return int(compares and steps.is_const and steps.value > CHAIN)
 
 
 def build_reduce(builder: Builder, operation: Reduce) -> Built:
@@ -229,10 +238,11 @@ def _fold_one(builder: Builder, operation: Reduce, mapping: dict[Var, Ix]) -> Va
     inner = _vector_axis(builder, operation, mapping)
     if inner is None:
         acc = builder.let(start, "a")
+        unroll = _kept_loops(operation)
 
         def nested(depth: int, taps: dict[Var, Ix]) -> None:
             if depth < len(over):
-                with builder.loop(over[depth].extent) as i:  # type: ignore[arg-type]
+                with builder.loop(over[depth].extent, unroll=unroll) as i:  # type: ignore[arg-type]
                     nested(depth + 1, {**taps, over[depth]: ix(i)})
                 return
             value = builder.value(operation.value, {**mapping, **taps})
@@ -327,7 +337,7 @@ def _arg(builder: Builder, operation: Reduce) -> Built:
     where = builder.let(Const(0, "i64"), "a")
     better = {"argmax": ("gt", "ge"), "argmin": ("lt", "le")}[operation.op][int(operation.last)]
     assert over.extent is not None
-    with builder.loop(over.extent) as i:
+    with builder.loop(over.extent, unroll=_kept_loops(operation)) as i:
         candidate = builder.value(operation.value, {**mapping, over: ix(i)})
         wins = builder.let(Op(better, (candidate, best), "bool"))
         builder.assign(best, Select(wins, candidate, best))

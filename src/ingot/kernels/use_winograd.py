@@ -99,7 +99,8 @@ def _fits(conv: Dense) -> bool:
         return False
     if not all(d.is_const for d in (*conv.x.shape[1:], *conv.output.shape[1:])):
         return False
-    return not np.array_equal(conv.weight, np.rint(conv.weight))
+    with np.errstate(invalid="ignore"):
+        return not np.array_equal(conv.weight, np.rint(conv.weight))
 
 
 def _tiles(conv: Dense, m: int) -> tuple[Ix, Ix]:
