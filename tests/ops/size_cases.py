@@ -108,4 +108,13 @@ TIED = [
           {"three": {"m": np.array(3)}}, "float[8] y", oracle="onnxruntime"),
 ]  # fmt: skip
 
-CASES = [*RESHAPE, *WINDOWS, *OTHERS, *TIED]
+ARITHMETIC = [
+    case("max_of_three_shapes", "float[n,3] x, float[m,2] z", "s = Shape(x)  t = Shape(z)  u = Max(s, t, k)  v = Min(u)  y = Max(k, k, v)", "int64[2] y",
+         constants={"k": ints(2, 2)}, sizes=({"n": 1, "m": 1}, {"n": 3, "m": 5}), level=EXACT),
+    case("reduce_no_axes_of_shape", "float[n,3] x", "s = Shape(x)  y = ReduceMax<keepdims=0,noop_with_empty_axes=1>(s)", "int64[2] y",
+         opset=18, sizes=({"n": 1}, {"n": 3}), level=EXACT, oracle="onnxruntime"),
+    case("quotients_of_large_integers", "int64[3] x", "q = Div(k, d)  y = Add(q, x)", "int64[3] y", level=EXACT,
+         constants={"k": ints(2**62 + 1, -(2**62) - 1, 2**62 + 1), "d": ints(3, 3, -1)}),
+]  # fmt: skip
+
+CASES = [*RESHAPE, *WINDOWS, *OTHERS, *TIED, *ARITHMETIC]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 
@@ -57,7 +58,8 @@ def _elementwise(function: Callable[..., Ix | None]) -> Callable[[Node, list[np.
 
 def _divide(a: Ix, b: Ix) -> Ix | None:
     if a.is_const and b.is_const:
-        return ix(int(a.value / b.value)) if b.value else None
+        whole = abs(a.value) // abs(b.value) if b.value else None
+        return None if whole is None else ix(whole if (a.value < 0) == (b.value < 0) else -whole)
     return a // b if nonnegative(a) and nonnegative(b) else None
 
 
@@ -160,11 +162,11 @@ def _reshape(node: Node, arrays: list[np.ndarray]) -> np.ndarray | None:
 def _reduce(function: Callable[[Ix, Ix], Ix]) -> Callable[[Node, list[np.ndarray]], np.ndarray | None]:
     def run(node: Node, arrays: list[np.ndarray]) -> np.ndarray | None:
         x = arrays[0]
+        if node.get("noop_with_empty_axes", 0) and not known_axes(node, 1, x.ndim):
+            return x
         if x.ndim != 1 or x.size == 0:
             return None
-        total = x[0]
-        for v in x[1:]:
-            total = function(total, v)
+        total = reduce(function, x)
         out = np.empty((1,) if node.get("keepdims", 1) else (), object)
         out[...] = total
         return out
@@ -194,8 +196,8 @@ _HANDLERS: dict[str, Callable[[Node, list[np.ndarray]], np.ndarray | None]] = {
     "Mul": _elementwise(lambda a, b: a * b),
     "Div": _elementwise(_divide),
     "Mod": _elementwise(lambda a, b: a % b if nonnegative(a) and b.lower() not in (None, 0) else None),
-    "Min": _elementwise(minimum),
-    "Max": _elementwise(maximum),
+    "Min": _elementwise(lambda *args: reduce(minimum, args)),
+    "Max": _elementwise(lambda *args: reduce(maximum, args)),
     "Neg": _elementwise(lambda a: -a),
     "Abs": _elementwise(lambda a: a if nonnegative(a) else None),
     "Not": _elementwise(_not),
