@@ -126,6 +126,11 @@ CROP = [
 EDGES = [
     exact("slice_backward_of_nothing", "float[n,0,3] x", "y = Slice(x, a, b, d, s)",
           constants={"a": ints(-9, -7), "b": ints(-5, -8), "d": ints(1, 0), "s": ints(-2, -1)}, sizes=({"n": 4}, {"n": 1}), oracle="onnxruntime"),
+    *(
+        exact(f"slice_by_{name}_steps", "int64[1] x", "c = Slice(k, a, b, d, s)  y = Add(c, x)", "int64[1] y",
+              constants={"k": ints(1, 2, 3, 4, 5), "a": ints(1), "b": ints(end), "d": ints(0), "s": ints(step)})
+        for name, end, step in (("long", 5, 2**31 - 1), ("longest", 5, 2**63 - 1), ("long_backward", -9, -(2**31)))
+    ),
     exact("slice_backward_of_bools_from_before", "bool[1,3] x",
           "c = Slice(k, a, b, d, s)  y = And(c, x)", "bool[] y",
           constants={"k": np.array([[True] * 3] * 5), "a": ints(-8), "b": ints(-10), "d": ints(0), "s": ints(-1)}, oracle="onnxruntime"),

@@ -73,7 +73,7 @@ def _refuse_huge(model: ir.Model) -> None:
 
 
 MAX_PROPAGATED = 2**20
-"""Elements of one value that ONNX's inference may compute."""
+"""Elements of one value that ONNX's inference may compute, and the longest step of a Slice that it may take."""
 
 _BY_VALUE = frozenset(
     {
@@ -92,6 +92,14 @@ _BY_VALUE = frozenset(
     }
 )
 """Operators whose results ONNX's inference computes where it has their operands; it knows nothing of what others give."""
+
+
+def _strides_far(node: ir.Node) -> bool:
+    """Whether the step of a Slice may be so long that inference by value, which adds it in 32 bits, leaves the tensor."""
+    step = node.inputs[4] if node.op_type == "Slice" and len(node.inputs) > 4 else None
+    if step is None or step.const_value is None:
+        return step is not None and step.producer() is not None
+    return any(abs(int(s)) > MAX_PROPAGATED for s in step.const_value.numpy().reshape(-1))
 
 
 def _propagates_much(model: ir.Model) -> bool:
@@ -117,7 +125,7 @@ def _propagates_much(model: ir.Model) -> bool:
         if node.op_type == "Range" and len(data) == 3 and all(d is not None for d in data):
             start, stop, step = (float(d.numpy().reshape(-1)[0]) for d in data if d is not None)
             size = int(min(abs((stop - start) / step), 2**62)) if step and math.isfinite(stop - start) else 0
-        if size > MAX_PROPAGATED:
+        if size > MAX_PROPAGATED or _strides_far(node):
             return True
         lengths.update(dict.fromkeys(node.outputs, size))
     return False
