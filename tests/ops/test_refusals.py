@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from case import Case, case, weights
 
@@ -184,14 +185,51 @@ RUN_TIME = [
 ]  # fmt: skip
 
 
+SIZE = ({"n": 3},)
+OPERANDS = [
+    (case("layer_norm", "float[2,5] x, float[n] g", "y = LayerNormalization(x, g)", sizes=SIZE), {"n": 4}),
+    (case("batch_norm", "float[2,n] x", "y = BatchNormalization(x, c, c, c, c)", constants={"c": ONES}, sizes=SIZE), {"n": 4}),
+    (case("instance_norm", "float[2,n,4] x", "y = InstanceNormalization(x, c, c)", constants={"c": ONES}, sizes=SIZE), {"n": 4}),
+    (case("group_norm", "float[2,n,4] x", "y = GroupNormalization<num_groups=1>(x, c, c)", opset=21, constants={"c": ONES}, sizes=SIZE), {"n": 4}),
+    (case("conv_bias", "float[1,2,4,4] x, float[n] b", "y = Conv(x, w, b)", constants={"w": weights("w", 3, 2, 1, 1)}, sizes=SIZE), {"n": 2}),
+    (case("gather_elements", "float[4,n] x, int64[2,3] i", "y = GatherElements(x, i)", sizes=SIZE), {"n": 2}),
+    (case("gather_nd", "float[n,3] x, int64[2,1] i", "y = GatherND<batch_dims=1>(x, i)", sizes=SIZE), {"n": 1}),
+    (case("scatter_elements", "float[4,n] x, int64[2,3] i, float[2,3] u", "y = ScatterElements(x, i, u)", sizes=SIZE), {"n": 2}),
+    (case("scatter_elements_updates", "float[4,3] x, int64[2,3] i, float[2,n] u", "y = ScatterElements(x, i, u)", sizes=SIZE), {"n": 2}),
+    (case("scatter_nd_updates", "float[4,3] x, int64[2,1] i, float[2,n] u", "y = ScatterND(x, i, u)", sizes=SIZE), {"n": 2}),
+    (case("tensor_scatter", "float[2,4,3] x, float[n,2,3] u", "y = TensorScatter(x, u)", opset=24, sizes=SIZE), {"n": 1}),
+    (case("tensor_scatter_length", "float[2,4,3] x, float[2,n,3] u", "y = TensorScatter(x, u)", opset=24, sizes=SIZE), {"n": 5}),
+    (case("reverse_sequence", "float[4,2] x, int64[n] l", "y = ReverseSequence(x, l)", sizes=SIZE), {"n": 1}),
+    (case("roi_align", "float[1,2,4,4] x, float[2,4] r, int64[n] b", "y = RoiAlign(x, r, b)", sizes=SIZE), {"n": 1}),
+    (case("zero_points", "uint8[2,4] a, uint8[n] z", "y = MatMulInteger(a, w, , z)", "int32[] y",
+          constants={"w": np.ones((4, 3), np.uint8)}, sizes=SIZE), {"n": 2}),
+    (case("rnn_bias", "float[4,1,3] x, float[1,n] b", "y, h, c = LSTM<hidden_size=2>(x, w, r, b)", constants=RECURRENT, sizes=SIZE), {"n": 15}),
+    (case("top_k", "float[n] x", "y, i = TopK(x, k)", "float[] y, int64[] i", constants={"k": np.array([3])}, sizes=SIZE), {"n": 2}),
+    (case("scaler", "float[2,n] x", "y = ai.onnx.ml.Scaler<offset=[1.0,2.0,3.0],scale=[1.0,1.0,1.0]>(x)", domains={"ai.onnx.ml": 1}, sizes=SIZE), {"n": 4}),
+]  # fmt: skip
+
+
+def zeros(model: Case, sizes: dict[str, int]) -> dict[str, np.ndarray]:
+    """Inputs of these sizes."""
+    made = {}
+    for value in model.model.graph.input:
+        kind = value.type.tensor_type
+        dims = [sizes[d.dim_param] if d.dim_param else d.dim_value for d in kind.shape.dim]
+        made[value.name] = np.zeros(dims, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    return made
+
+
+@pytest.mark.parametrize(("model", "sizes"), OPERANDS, ids=lambda x: x.name if isinstance(x, Case) else "")
+def test_operands_that_are_too_small_are_not_read(model: Case, sizes: dict[str, int]) -> None:
+    with pytest.raises(AssertionError, match="differ"):
+        interpret_model(model.model)(zeros(model, sizes))
+
+
 @pytest.mark.parametrize(("model", "sizes"), RUN_TIME, ids=lambda x: x.name if isinstance(x, Case) else "")
 def test_sizes_that_must_agree_are_checked_before_a_run(model: Case, sizes: dict[str, int]) -> None:
     session = ingot.load(ingot.compile(model.model, target="generic"))
     model.check([session.run(None, model.feeds[0])])
-    wrong = {}
-    for value in model.model.graph.input:
-        dims = [sizes[d.dim_param] if d.dim_param else d.dim_value for d in value.type.tensor_type.shape.dim]
-        wrong[value.name] = np.zeros(dims, np.float32)
+    wrong = zeros(model, sizes)
     with pytest.raises(IngotError, match="INGOT_E_SHAPE") as caught:
         session.run(None, wrong)
     assert caught.value.code == "input-shape"

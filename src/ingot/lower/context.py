@@ -17,6 +17,7 @@ from ingot.ir.index import (
     IxLike,
     Var,
     ix,
+    minimum,
     nonnegative,
     product,
     var,
@@ -200,11 +201,16 @@ class Context:
         return Read(self.place(operand), tuple(ix(i) for i in index))
 
     def read_broadcast(self, operand: Operand, axes: Sequence[IxLike]) -> Value:
-        """An element of an operand broadcast to the shape that `axes` run over."""
-        index = [
-            ix(0) if d.is_const and d.value == 1 else ix(a)
-            for d, a in zip(operand.shape, list(axes)[len(axes) - operand.rank :], strict=True)
-        ]
+        """An element of an operand broadcast to the shape that `axes` run over.
+
+        Raises IngotError shape-mismatch where the operand has another dimension than 1 or that of its axis.
+        """
+        index = []
+        for d, a in zip(operand.shape, list(axes)[len(axes) - operand.rank :], strict=True):
+            stretched = d.is_const and d.value == 1
+            if isinstance(a, Var) and a.extent is not None and not stretched:
+                self.require(d, a.extent)
+            index.append(ix(0) if stretched else ix(a))
         return self.read(operand, index)
 
     def map(
@@ -541,3 +547,13 @@ class Context:
                 remedy="check the model's input shapes (--shape)",
             )
         self.program.requires.append((a, b))
+
+    def require_all(self, shape: Sequence[IxLike], wanted: Sequence[IxLike]) -> None:
+        """Take each dimension of two shapes of one rank to be equal, as `require` does."""
+        for a, b in zip(shape, wanted, strict=True):
+            self.require(ix(a), ix(b))
+
+    def require_inside(self, shape: Sequence[IxLike], whole: Sequence[IxLike]) -> None:
+        """Take each dimension to be at most the other one, as `require` does."""
+        for a, b in zip(shape, whole, strict=True):
+            self.require(minimum(ix(a), b), ix(a))

@@ -20,7 +20,11 @@ from ingot.lower.values import unravel
 
 def with_bias(ctx: Context, bias: Operand | None, axis: Var, dtype: str) -> Value:
     """The epilogue that adds a per-feature bias."""
-    return Acc(dtype) if bias is None else op("add", Acc(dtype), ctx.read(bias, [axis]))
+    if bias is None:
+        return Acc(dtype)
+    assert axis.extent is not None
+    ctx.require_all(bias.shape, [axis.extent])
+    return op("add", Acc(dtype), ctx.read(bias, [axis]))
 
 
 @lowers("Conv")

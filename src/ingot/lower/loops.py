@@ -218,6 +218,8 @@ def _batched_scan(ctx: Context, node: Node) -> list[Operand]:
     backward = node.get("directions", [0] * width)
     outputs = len(node.attributes["body"].outputs)
     rows = [Rows(i, outer=1) for i in range(len(initial), outputs)]
+    for x in operands:
+        ctx.require(x.shape[0], read[0].shape[0])
 
     def member(counter: Var, _: list[Operand]) -> Turn:
         own = [_slice(ctx, x, 0, ix(counter)) for x in operands]

@@ -243,6 +243,7 @@ def above(ctx: Context, scores: Operand, column: int, labels: np.ndarray, thresh
 
 def affine(ctx: Context, x: Operand, weights: np.ndarray, bias: np.ndarray | None) -> Operand:
     """x [N, F] times weights [E, F] transposed, and a bias."""
+    ctx.require(x.shape[1], ix(weights.shape[1]))
     table = ctx.constant(np.ascontiguousarray(weights.T))
     added = None if bias is None or not bias.size else ctx.constant(bias)
 

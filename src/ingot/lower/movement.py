@@ -23,6 +23,12 @@ def axis_of(node: Node, rank: int, default: int = 0, name: str = "axis") -> int:
     return int(axis % rank) if rank else 0
 
 
+def inside_all_but(ctx: Context, axis: int, indices: Operand, data: Operand) -> None:
+    """Take each dimension of indices but that of the axis to be at most the one of data."""
+    sides = ([d for i, d in enumerate(x.shape) if i != axis] for x in (indices, data))
+    ctx.require_inside(*sides)
+
+
 def integers(ctx: Context, node: Node, i: int, what: str, attribute: str | None = None) -> list[Ix] | None:
     """Integers from an attribute (older opsets) or from input i, as expressions of symbols. None where absent."""
     if attribute is not None and attribute in node.attributes:
@@ -277,6 +283,7 @@ def _in_range(data: np.ndarray | None, dim: Ix) -> bool:
 def gather_elements(ctx: Context, node: Node) -> Operand:
     x, indices = node.input(0), node.input(1)
     axis = axis_of(node, x.rank)
+    inside_all_but(ctx, axis, indices, x)
     ctx.check_indices(indices, x.shape[axis : axis + 1])
 
     def source(*axes: Ix) -> list[Ix]:
@@ -294,6 +301,7 @@ def gather_nd(ctx: Context, node: Node) -> Operand:
     depth = indices.shape[-1].value
     shape = [*indices.shape[:-1], *x.shape[batch + depth :]]
     n = indices.rank - 1
+    ctx.require_all(indices.shape[:batch], x.shape[:batch])
     ctx.check_indices(indices, x.shape[batch : batch + depth])
 
     def source(*axes: Ix) -> list[Ix]:

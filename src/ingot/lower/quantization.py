@@ -140,7 +140,7 @@ def _aligned(ctx: Context, node: Node, given: Operand, rank: int, axis: int) -> 
     if _single(given):
         return lambda at: ctx.read(given, [0] * given.rank)
     if given.rank == 1 and rank >= -axis:
-        return lambda at: ctx.read(given, [at[axis]])
+        return lambda at: ctx.read_broadcast(given, [at[axis]])
     if given.rank != rank:
         raise node.unsupported(f"a scale or zero point of rank {given.rank} for one of rank {rank}")
     return lambda at: ctx.read_broadcast(given, at)

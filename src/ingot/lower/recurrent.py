@@ -72,6 +72,8 @@ def recurrent(ctx: Context, node: Node) -> list[Operand]:
     for operand, wanted in ((w, (count, gates * hidden)), (r, (count, gates * hidden, hidden))):
         for dim, number in zip(operand.shape, wanted, strict=False):
             ctx.require(dim, ix(number))
+    if bias is not None:
+        ctx.require_all(bias.shape, (count, 2 * gates * hidden))
     size = _Shape(steps, batch, width, hidden, gates, dtype)
     activations = _activations(node, count, dtype)
     per_direction: list[list[Operand]] = []

@@ -462,6 +462,8 @@ def lp_norm(ctx: Context, node: Node) -> Operand:
 @lowers("InstanceNormalization")
 def instance_norm(ctx: Context, node: Node) -> Operand:
     x, scale, bias = (node.input(i) for i in range(3))
+    for given in (scale, bias):
+        ctx.require_all(given.shape, x.shape[1:2])
 
     def finish(axes: tuple[Var, ...]) -> Value:
         return op("add", op("mul", Acc(x.dtype), ctx.read(scale, axes[1:2])), ctx.read(bias, axes[1:2]))
@@ -473,6 +475,8 @@ def instance_norm(ctx: Context, node: Node) -> Operand:
 def group_norm(ctx: Context, node: Node) -> Operand:
     x, scale, bias = (node.input(i) for i in range(3))
     groups = int(node.attributes["num_groups"])
+    for given in (scale, bias):
+        ctx.require_all(given.shape, x.shape[1:2] if node.opset >= 21 else [groups])
     split = ctx.reshape(x, [x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]])
     normal = row(ctx, split, list(range(2, split.rank)), "layer_norm", node.get("epsilon", EPSILON))
     flat = ctx.reshape(normal, x.shape)
@@ -501,6 +505,8 @@ def batch_normalization(ctx: Context, node: Node) -> Operand | list[Operand]:
     wide = sum_dtype(x.dtype)
     trains = bool(node.get("training_mode", 0)) if node.opset >= 14 else any(node.outputs[1:])
     together = bool(node.get("spatial", 1))
+    for operand in (gain, bias, mean, variance):
+        ctx.require_all(operand.shape, [1] if x.rank == 1 else x.shape[1:2] if together else x.shape[1:])
     given = [o.data for o in (gain, bias, mean, variance)]
     if trains:
         axes = [i for i in range(x.rank) if i != 1] if together else [0]

@@ -183,9 +183,9 @@ def deform_conv(ctx: Context, node: Node) -> Operand:
     strides, dilations, pads, sizes = spatial(node, x, kernel)
     rank, taps, dims = len(kernel), product(map(ix, kernel)), x.shape[2:]
     ctx.require(x.shape[1], w.shape[1] * groups)
-    ctx.require(offset.shape[1], taps * (parts * rank))
-    for made, given in zip(sizes, offset.shape[2:], strict=True):
-        ctx.require(made, given)
+    ctx.require_all(offset.shape, [x.shape[0], taps * (parts * rank), *sizes])
+    if mask is not None:
+        ctx.require_all(mask.shape, [x.shape[0], taps * parts, *sizes])
 
     def place(axes: tuple[Var, ...]) -> Value:
         n, part, tap, axis = axes[:4]
@@ -272,6 +272,7 @@ def roi_align(ctx: Context, node: Node) -> Operand:
     mode, dtype = node.get("mode", "avg"), x.dtype
     if mode not in ("avg", "max"):
         raise node.unsupported(f"mode={mode}", "use avg or max")
+    ctx.require_all(batch.shape, rois.shape[:1])
     ctx.check_indices(batch, x.shape[:1], low=0)
     output = ctx.tensor(dtype, [rois.shape[0], x.shape[1], *out])
 

@@ -95,6 +95,7 @@ def reverse_sequence(ctx: Context, node: Node) -> Operand:
     if {time, batch} != {0, 1}:
         raise node.unsupported(f"time_axis={time} and batch_axis={batch}", "use 0 and 1, or 1 and 0")
     steps = x.shape[time]
+    ctx.require_all(lengths.shape, [x.shape[batch]])
 
     def inside(axes: tuple[object, ...]) -> Value:
         length = cast(ctx.read(lengths, axes), "i64")  # type: ignore[arg-type]

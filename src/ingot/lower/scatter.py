@@ -9,7 +9,7 @@ from ingot.ir.nodes import Const, Value, as_index
 from ingot.ir.program import Tensor
 from ingot.lower.context import Context
 from ingot.lower.elementwise import extreme, op
-from ingot.lower.movement import axis_of
+from ingot.lower.movement import axis_of, inside_all_but
 from ingot.lower.operand import Node, Operand
 from ingot.lower.registry import lowers
 from ingot.lower.values import cast, wrap_index
@@ -43,6 +43,8 @@ def scatter_elements(ctx: Context, node: Node) -> Operand:
     """output[.., indices[i, j, k], ..] = updates[i, j, k] over a copy of data, in the order of the updates."""
     data, indices, updates = (node.input(i) for i in range(3))
     axis = axis_of(node, data.rank)
+    ctx.require_all(updates.shape, indices.shape)
+    inside_all_but(ctx, axis, indices, data)
     ctx.check_indices(indices, data.shape[axis : axis + 1])
 
     def body(r: Writer, output: Tensor) -> None:
@@ -63,6 +65,7 @@ def scatter_nd(ctx: Context, node: Node) -> Operand:
     """
     data, indices, updates = (node.input(i) for i in range(3))
     depth = indices.shape[-1].value
+    ctx.require_all(updates.shape, [*indices.shape[:-1], *data.shape[depth:]])
     ctx.check_indices(indices, data.shape[:depth])
     inner = data.shape[depth:]
     shared = inner[:1] if len(inner) > 1 else ()
@@ -87,6 +90,13 @@ def tensor_scatter(ctx: Context, node: Node) -> Operand:
     if mode not in ("linear", "circular"):
         raise node.unsupported(f"mode={mode}", "use linear or circular")
     size = cache.shape[axis]
+    ctx.require_all(
+        update.shape[:axis] + update.shape[axis + 1 :], cache.shape[:axis] + cache.shape[axis + 1 :]
+    )
+    if starts is not None:
+        ctx.require_all(starts.shape, cache.shape[:1])
+    if mode == "linear":
+        ctx.require_inside([update.shape[axis]], [size])
     if starts is not None and mode == "linear":
         ctx.check_indices(starts, [size - update.shape[axis] + 1], low=0)
 

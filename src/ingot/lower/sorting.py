@@ -100,6 +100,7 @@ def top_k(ctx: Context, node: Node) -> list[Operand]:
     if k.is_const and dim.is_const and not 0 <= k.value <= dim.value:
         raise node.unsupported(f"k = {k} of {dim} elements", "use at most as many as there are")
     k = ctx.size(k, dim, 0, axis)
+    ctx.require_inside([k], [dim])
 
     def place(row: Sequence[IxLike], at: IxLike) -> list[IxLike]:
         return [*row[:axis], at, *row[axis:]]

@@ -63,6 +63,7 @@ def _kernel(ctx: Context, node: Node, x: Operand, vectors: np.ndarray) -> Operan
     kind = node.get("kernel_type", "LINEAR")
     gamma, shift, degree = (*node.get("kernel_params", ()), 0.0, 0.0, 0.0)[:3]
     if kind == "RBF":
+        ctx.require(x.shape[1], ix(vectors.shape[1]))
         table = ctx.constant(vectors)
         shape = (x.shape[0], ix(len(vectors)))
         out, over = ctx.axes(shape), var(ctx.unique("r"), x.shape[1])
