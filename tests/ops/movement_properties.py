@@ -178,7 +178,10 @@ def ranks(draw: Draw) -> Case:
     x = draw(moved(0, 3))
     operator = draw(st.sampled_from(("Squeeze", "Unsqueeze", "Flatten")))
     if operator == "Flatten":
-        return node(draw, operator, [x], attributes={"axis": draw(st.integers(-x.ndim, x.ndim))})
+        axis = draw(st.integers(-x.ndim, x.ndim))
+        outer = x.shape[: axis + x.ndim if axis < 0 else axis]
+        flat = x.reshape(math.prod(outer), math.prod(x.shape[len(outer) :]))
+        return node(draw, operator, [x], attributes={"axis": axis}, expected=([flat],))
     if operator == "Squeeze":
         ones = [
             i - draw(st.sampled_from((0, x.ndim)))
