@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,10 @@ def test_help_names_every_command_and_stays_light() -> None:
     assert done.returncode == 0, done.stderr
     assert all(command in done.stdout for command in COMMANDS)
     assert done.stdout.rstrip().endswith("[]")
+
+
+def test_version() -> None:
+    assert ingot("--version").stdout == f"ingot {version('ingot')}\n"
 
 
 def test_targets() -> None:
@@ -422,12 +427,14 @@ def test_the_debug_level_is_a_number(text: str, level: int, monkeypatch: pytest.
     assert debug.level() == level
 
 
-def test_errors_of_the_entry_point_are_exit_codes() -> None:
-    program = Path(sys.executable).parent / "ingot"
+@pytest.mark.parametrize(
+    "program", [[str(Path(sys.executable).parent / "ingot")], [sys.executable, "-m", "ingot"]]
+)
+def test_errors_of_the_entry_point_are_exit_codes(program: list[str]) -> None:
     environment = {**os.environ, "NO_COLOR": "1"}
 
     def run(*args: str) -> subprocess.CompletedProcess[Any]:
-        return subprocess.run([program, *args], capture_output=True, text=True, env=environment)
+        return subprocess.run([*program, *args], capture_output=True, text=True, env=environment)
 
     assert run("targets").returncode == 0
     bad = run("inspect", "/nonexistent.onnx")

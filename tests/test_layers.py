@@ -53,7 +53,7 @@ BELOW = {
     ),
 }
 """Each part and what it may import besides itself. The parts that are not here stand above all of them."""
-ABOVE = ("cli", "onnx_backend", "oracle", "report")
+ABOVE = ("__main__", "cli", "onnx_backend", "oracle", "report")
 
 
 @cache

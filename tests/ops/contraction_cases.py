@@ -214,6 +214,8 @@ MATMUL = [
     product("symbolic_rows", "[m,8]", "[8,9]", sizes=({"m": 1}, {"m": 3}, {"m": 29})),
     product("symbolic_columns", "[3,8]", "[8,m]", sizes=({"m": 1}, {"m": 16}, {"m": 65})),
     product("symbolic_steps", "[3,m]", "[m,9]", sizes=({"m": 1}, {"m": 16}, {"m": 33})),
+    case("matmul_square_by_constant", "float[n,n] x", "a = Relu(x)  y = MatMul(a, w)", constants={"w": weights("w", 3, 5, whole=True)},
+        sizes=({"n": 3},), whole=True, level=ulp(0)),
     case("matmul_square_of_input", "float[2,5,5] x", "y = MatMul(x, x)", whole=True, level=ulp(0)),
     case("matmul_transposed_right", "float[2,3,9] a, float[2,5,9] b", "t = Transpose<perm=[0,2,1]>(b)  y = MatMul(a, t)", whole=True,
          level=ulp(0)),

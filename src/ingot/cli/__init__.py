@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+import ingot
 from ingot.cli import bench, check, compare, compile, convert, doctor, inspect, optimize, run, targets
 from ingot.cli.output import guarded
 
 app = typer.Typer(
     name="ingot",
-    help="Cast a trained model into a small, fast, sealed native library.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -19,6 +20,22 @@ app = typer.Typer(
 )
 for module in (compile, convert, run, bench, compare, optimize, inspect, check, doctor, targets):
     app.command(module.__name__.rpartition(".")[2])(guarded(module.command))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ingot {ingot.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version and end."),
+    ] = False,
+) -> None:
+    """Cast a trained model into a small, fast, sealed native library."""
 
 
 def main() -> None:

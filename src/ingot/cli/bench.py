@@ -65,7 +65,7 @@ def command(
     from ingot.report.inputs import parse_shapes
 
     shapes = parse_shapes(shape or ())
-    if profile and (against is not None or model is not None):
+    if profile and (against not in (None, "none") or model is not None):
         raise IngotError(
             "option-invalid",
             "a profile is of ingot alone",

@@ -146,7 +146,7 @@ def conv_transpose(ctx: Context, node: Node) -> Operand:
         )
         shape = [x.shape[0], ix(features * phases), *x.shape[2:]]
         out = ctx.axes(shape)
-        channel = var(ctx.unique("r"), x.shape[1])
+        channel = var(ctx.unique("r"), weight.shape[0])
         index = (ix(out[0]), ix(channel), *map(ix, out[2:]))
         wide = ctx.add(
             Dense(
@@ -293,7 +293,7 @@ def product_of(ctx: Context, a: Operand, b: Operand, shape: tuple[Ix, ...], fini
     ctx.require(a.shape[-1], b.shape[-2])
     out = ctx.axes(shape)
     output = ctx.tensor(a.dtype, shape)
-    k = var(ctx.unique("r"), a.shape[-1])
+    k = var(ctx.unique("r"), a.shape[-1] if a.shape[-1].is_const else b.shape[-2])
     done: Value = finish(out)  # type: ignore[operator]
     a_axes = [
         ix(0) if d == ix(1) else ix(i) for d, i in zip(a.shape[:-1], out[len(out) - a.rank : -1], strict=True)

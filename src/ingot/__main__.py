@@ -1,0 +1,5 @@
+"""`python -m ingot`: the `ingot` program."""
+
+from ingot.cli import main
+
+main()
