@@ -62,10 +62,9 @@ class Printer:
         task = kernel.task.name
         if kernel.tasks == ix(1):
             # No loop: LLVM's loop vectoriser takes time exponential in a chain of comparisons that a loop repeats.
-            lines.append(f"  const int64_t {task} = begin;\n  (void){task}, (void)end;")
-            self.block(kernel.body, 1, lines)
-            return "\n".join([*lines, "}"]) + "\n"
-        lines.append(f"  for (int64_t {task} = begin; {task} < end; {task}++) {{")
+            lines.append(f"  const int64_t {task} = begin;\n  if ({task} < end) {{")
+        else:
+            lines.append(f"  for (int64_t {task} = begin; {task} < end; {task}++) {{")
         self.block(kernel.body, 2, lines)
         return "\n".join([*lines, "  }", "}"]) + "\n"
 
