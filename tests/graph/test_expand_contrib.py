@@ -289,6 +289,7 @@ def test_weights_of_few_bits(bits: int, width: int, zeros: bool) -> None:
         ("y, m = com.microsoft.SkipLayerNormalization(x, x, b)", "an output is used that standard ONNX has no operator for"),
         ("m = Neg(x) y = com.microsoft.RotaryEmbedding<scale = 0.5>(x, p, c, c)", "it has a scale or packed batches"),
         ("m = Neg(x) y = com.microsoft.MultiHeadAttention<num_heads = 2>(q)", "its input 1 is left out"),
+        ("m = Neg(x) y = com.microsoft.MultiHeadAttention(x, x, x)", "its attribute num_heads is left out"),
     ],
 )  # fmt: skip
 def test_refuses(body: str, reason: str) -> None:

@@ -43,6 +43,12 @@ class Call:
         attribute = self.node.attributes.get(name)
         return default if attribute is None else attribute.value
 
+    def needed(self, name: str) -> Any:
+        """The value of an attribute that has no default."""
+        if name not in self.node.attributes:
+            raise RefusalError(f"its attribute {name} is left out")
+        return self.get(name)
+
     def kept(self, *names: str) -> dict[str, Any]:
         """The attributes of these names that the node has."""
         return {name: self.get(name) for name in names if name in self.node.attributes}

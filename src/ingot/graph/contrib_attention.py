@@ -48,7 +48,7 @@ def _self_attention(
     bias: ir.Value | None,
 ) -> Sequence[ir.Value | None]:
     """joined: queries, keys and values of all heads in the last axis. sizes: of each of the three, or empty."""
-    heads, width = call.get("num_heads"), next(reversed(call.dims(call.input(1))), None)
+    heads, width = call.needed("num_heads"), next(reversed(call.dims(call.input(1))), None)
     if call.get("do_rotary", 0) or call.get("past_present_share_buffer", 0):
         raise RefusalError(_SHARES)
     if not isinstance(width, int):
@@ -70,7 +70,7 @@ def _self_attention(
 @expands("MultiHeadAttention")
 def _multi_head_attention(call: Call) -> Sequence[ir.Value | None]:
     """Queries (batch, length, heads * size); keys and values alike, or with their heads as the second axis."""
-    heads, biases = call.get("num_heads"), call.optional(3)
+    heads, biases = call.needed("num_heads"), call.optional(3)
     if call.optional(8) is not None or call.optional(9) is not None:
         raise RefusalError("its past and its present share memory")
     inputs = [call.input(i) for i in range(3)]

@@ -170,17 +170,23 @@ class _Tile:
         builder = self.builder
         zero = Splat(Const(0.0, "f32"), lane.lanes)
         accs = [[builder.let(zero, "a") for _ in columns] for _ in rows]
-        if self.in_pairs(over, stop, left, right, columns[0], lane):
-            assert isinstance(left, Read)
-            assert isinstance(right, Read)
-            self.multiply_pairs(rows, over, stop, left, right, columns, lane, accs)
-            return accs
-        for at in self.steps(over, stop, left):
-            factors = [builder.value(right, {**self.rows[0], **c, over: at}, lane) for c in columns]
+        pairs = self.in_pairs(over, stop, left, right, columns[0], lane)
+        width = 2 if pairs else 1
+        for at in self.steps(over, stop, left, width):
+            factors = [
+                self.pairs_of(right, {**self.rows[0], **c}, over, at, lane)
+                if pairs
+                else builder.value(right, {**self.rows[0], **c, over: at}, lane)
+                for c in columns
+            ]
             for row, sums in zip(rows, accs, strict=True):
-                x = builder.let(Splat(builder.value(left, {**row, over: at}), lane.lanes), "x")
+                one = self.pair(left, row, over, at) if pairs else builder.value(left, {**row, over: at})
+                x = builder.let(Splat(one, width * lane.lanes), "x")
                 for factor, acc in zip(factors, sums, strict=True):
-                    builder.assign(acc, Op("fma", (x, factor, acc), "f32"))
+                    total = (
+                        Op("dot", (acc, x, factor), "f32") if pairs else Op("fma", (x, factor, acc), "f32")
+                    )
+                    builder.assign(acc, total)
         return accs
 
     def in_pairs(
@@ -194,49 +200,29 @@ class _Tile:
         split = self.offset(right, {**self.rows[0], **column, over: ix(0)})[1].split(lane.var)
         return split is not None and split[0] == 1
 
-    def offset(self, read: Read, at: dict[Var, Ix]) -> tuple[str, Ix]:
+    def offset(self, read: Value, at: dict[Var, Ix]) -> tuple[str, Ix]:
+        assert isinstance(read, Read)
         return self.builder.place(read.tensor, [substitute(i, at) for i in read.index])
 
-    def multiply_pairs(
-        self,
-        rows: list[dict[Var, Ix]],
-        over: Var,
-        stop: Ix,
-        left: Read,
-        right: Read,
-        columns: list[dict[Var, Ix]],
-        lane: Lane,
-        accs: list[list[Local]],
-    ) -> None:
-        """`multiply` of bf16; the columns of a pair are interleaved as they are loaded."""
-        builder, lanes = self.builder, lane.lanes
-        interleaved = tuple(i // 2 + i % 2 * lanes for i in range(2 * lanes))
+    def pair(self, read: Value, row: dict[Var, Ix], over: Var, at: Ix) -> Value:
+        """The elements of a row at `at` and the next."""
+        (buffer, one), (_, two) = (self.offset(read, {**row, over: at + i}) for i in range(2))
+        if two == one + 1:
+            return Load(buffer, one, "bf16", 2)
+        return Pack((Load(buffer, one, "bf16"), Load(buffer, two, "bf16")))
 
-        def neighbours(at: dict[Var, Ix]) -> Value:
-            buffer, flat = self.offset(right, {**self.rows[0], **at})
+    def pairs_of(self, read: Value, column: dict[Var, Ix], over: Var, at: Ix, lane: Lane) -> Local:
+        """The same of a vector of columns, interleaved."""
+        builder, lanes, halves = self.builder, lane.lanes, []
+        for i in range(2):
+            buffer, flat = self.offset(read, {**column, over: at + i})
             split = flat.split(lane.var)
             assert split is not None
-            return builder.let(Load(buffer, split[1], "bf16", lanes, 1, lane.count), "w")
+            halves.append(builder.let(Load(buffer, split[1], "bf16", lanes, 1, lane.count), "w"))
+        picks = tuple(i // 2 + i % 2 * lanes for i in range(2 * lanes))
+        return builder.let(Shuffle(halves[0], halves[1], picks), "w")
 
-        def pair(row: dict[Var, Ix], at: Ix) -> Value:
-            (buffer, one), (_, two) = (self.offset(left, {**row, over: at + i}) for i in range(2))
-            if two == one + 1:
-                return Load(buffer, one, "bf16", 2)
-            return Pack((Load(buffer, one, "bf16"), Load(buffer, two, "bf16")))
-
-        for at in self.steps(over, stop, left, 2):
-            factors = [
-                builder.let(
-                    Shuffle(neighbours({**c, over: at}), neighbours({**c, over: at + 1}), interleaved), "w"
-                )
-                for c in columns
-            ]
-            for row, sums in zip(rows, accs, strict=True):
-                x = builder.let(Splat(pair(row, at), 2 * lanes), "x")
-                for factor, acc in zip(factors, sums, strict=True):
-                    builder.assign(acc, Op("dot", (acc, x, factor), "f32"))
-
-    def steps(self, over: Var, stop: Ix, left: Value, width: int = 1) -> Iterator[Ix]:
+    def steps(self, over: Var, stop: Ix, left: Value, width: int) -> Iterator[Ix]:
         """Loops over [0, stop), `width` at a time: two where `left` lies in blocks along it, so that each walks it evenly."""
         builder = self.builder
         extent = over.extent
@@ -249,12 +235,9 @@ class _Tile:
         if block > 1 and stop.is_const and stop.value % block == 0:
             with builder.loop(stop.value // block) as i, builder.loop(block // width, unroll=2) as j:
                 yield ix(i) * block + ix(j) * width
-        elif width > 1:
-            with builder.loop(stop // width, unroll=2) as i:
-                yield ix(i) * width
         else:
-            with builder.loop(extent, stop=stop, unroll=2) as i:
-                yield ix(i)
+            with builder.loop(extent // width, stop=stop // width, unroll=2) as i:
+                yield ix(i) * width
 
     def score(self, rows: list[dict[Var, Ix]], live: Ix) -> list[Local]:
         """The rows' scores, kept in the scratch tensor, and a vector of the largest ones of each row."""

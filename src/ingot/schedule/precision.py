@@ -59,9 +59,9 @@ def use_bf16(program: Program) -> None:
                 operation.x = copies[operation.x]
             operation.weight = operation.weight.astype(ml_dtypes.bfloat16)
         if isinstance(operation, Attention) and isinstance(operation.c, Read):
-            scores = operation.scratch
-            if operation.c.tensor.dtype == "bf16":
-                operation.weights = Tensor(f"{scores.name}_weights", "bf16", scores.shape)
+            dtype, scores = operation.c.tensor.dtype, operation.scratch
+            if dtype == "bf16":
+                operation.weights = Tensor(f"{scores.name}_weights", dtype, scores.shape)
         operations.append(operation)
     program.operations = operations
 
@@ -108,9 +108,9 @@ def _kept(program: Program) -> set[Tensor]:
         if isinstance(operation, Recurrent | Routine):
             found.update((*operation.writes(), *operation.inputs()))
         if isinstance(operation, MatMul | Attention):
-            pairs = _in_pairs(operation) if isinstance(operation, Attention) else ""
+            pairs = _in_pairs(operation) if isinstance(operation, Attention) else set()
             for name, value in operation.values().items():
-                if name in "abc" and name not in pairs:
+                if name in {"a", "b", "c"} - pairs:
                     found.update(n.tensor for n in walk(value) if isinstance(n, Read))
         if isinstance(operation, WinogradOutput):
             found.add(operation.products)
@@ -119,14 +119,15 @@ def _kept(program: Program) -> set[Tensor]:
     return {tensor.root()[0] for tensor in found}
 
 
-def _in_pairs(operation: Attention) -> str:
+def _in_pairs(operation: Attention) -> set[str]:
     """Which operands multiply in bf16, two products at once."""
     inside = {
         name
         for name, value in operation.values().items()
         if isinstance(value, Read) and value.tensor.root()[0].kind == "temp"
     }
-    return "ab" * (inside >= {"a", "b"} and _even(operation.k)) + "c" * ("c" in inside and _even(operation.n))
+    together = ({"a", "b"}, operation.k), ({"c"}, operation.n)
+    return {name for names, over in together if names <= inside and _even(over) for name in names}
 
 
 def _even(over: Var) -> bool:
