@@ -1,4 +1,5 @@
-/* What only the runtime's own file can see: quotas of control groups, the wrap of the epoch, a pool left by a parent. */
+/* What only the runtime's own file can see: quotas of control groups, the wrap of the epoch, a pool left by a parent, how
+ * many threads a context settles for. */
 #include "ingot_runtime.c"
 
 #include "check.h"
@@ -62,9 +63,42 @@ static void test_pool_of_a_parent(void) {
     CHECK(pool_get() != pool && atomic_load(&pool_get()->workers) == 2);
 }
 
+/* The level that a trial on four threads settles for, where a run at level i takes ns[i]; `runs` are those it took. */
+static int32_t settle(ingot_trial *trial, const int64_t ns[3], int32_t *runs) {
+    for (*runs = 0; !trial->settled; ++*runs) {
+        CHECK(trial->level >= 0 && trial->level < 3);
+        trial_ran(trial, 4, ns[trial->level] + (trial->runs ? 0 : 1000000));
+    }
+    return trial->level;
+}
+
+static void test_trial(void) {
+    const int64_t most[] = {100, 150, 250}, middle[] = {120, 100, 170}, one[] = {130, 120, 110};
+    const int64_t large[] = {TRIAL_NS + 1, 1, 1};
+    ingot_trial trial = {0};
+    int32_t runs;
+    CHECK(settle(&trial, most, &runs) == 0 && runs == 3 * TRIAL_RUNS);
+    for (int32_t i = 1; i < TRIAL_EVERY; i++) trial_ran(&trial, 4, trial_times(&trial) ? 120 : 0);
+    CHECK(trial.settled && trial.level == 0);
+    trial_ran(&trial, 4, 0);
+    CHECK(!trial.settled && trial.level == 0);
+    CHECK(settle(&trial, one, &runs) == 2 && runs == 3 * TRIAL_RUNS);
+    for (runs = 0; trial.settled; runs++) trial_ran(&trial, 4, trial_times(&trial) ? 200 : 0);
+    CHECK(runs == TRIAL_SLOW);
+    CHECK(settle(&trial, one, &runs) == 2);
+    trial_ran(&trial, 4, 200);
+    trial_ran(&trial, 4, 110);
+    CHECK(trial.settled && !trial_times(&trial));
+    trial = (ingot_trial){0};
+    CHECK(settle(&trial, middle, &runs) == 1);
+    trial = (ingot_trial){0};
+    CHECK(settle(&trial, large, &runs) == 0 && runs == TRIAL_RUNS);
+}
+
 int main(void) {
     CHECK(setenv("INGOT_THREADS", "3", 1) == 0);
     test_quota();
+    test_trial();
     test_epoch_wrap();
     test_pool_of_a_parent();
     puts("well");

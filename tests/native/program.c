@@ -464,6 +464,9 @@ static void run_in_child(ingot_context *context, int expected_threads) {
             CHECK(run_spread(context, x, LENGTH, 30, y, &total) == INGOT_OK);
             expect_spread(x, LENGTH, 30, y, total);
         }
+        const int64_t n = LENGTH;
+        ingot_parallel(expected_threads, visit, NULL, &n, n, 1);
+        for (int64_t k = 0; k < n; k++) CHECK(atomic_load(&visits[k]) == 1);
         CHECK(thread_count() == expected_threads);
         _exit(0);
     }

@@ -34,6 +34,9 @@ from ingot.kernels.choice import Candidate
 from ingot.kernels.tiles import Run, Tile, cut, rank
 from ingot.schedule.layout import Layout, natural_block
 
+LONG_ROW = 32
+"""Positions of a row that make walking all weights for it worth while."""
+
 
 @dataclass
 class _Plan:
@@ -145,7 +148,7 @@ def _plans(builder: Builder, operation: Dense) -> list[Candidate[_Plan]]:
     if column is not None and row is not None and output.shape[column] == one and output.shape[row] != one:
         row, column = column, row
     outer = [a for a in range(output.rank) if a not in (feature, row, column)]
-    rows_first = _rows_first(builder, operation)
+    rows_first = _rows_first(builder, operation, output.shape[column] if column is not None else one)
     groups = operation.weight.shape[0] if operation.batched is not None else 1
     steps = operation.weight.nbytes // (4 * groups * features)
     candidates: dict[str, Candidate[_Plan]] = {}
@@ -219,15 +222,18 @@ def _pack(weight: np.ndarray, groups: int, plan: _Plan) -> np.ndarray:
     return np.concatenate(panels, axis=1).reshape(-1)
 
 
-def _rows_first(builder: Builder, operation: Dense) -> bool:
-    """Whether to keep a row of positions and walk the panels: where x overflows L2 and the weights do not."""
-    size = product(operation.x.shape[1:])
+def _rows_first(builder: Builder, operation: Dense, width: Ix) -> bool:
+    """Whether to keep a row of positions and walk the panels: where the second cache holds the weights and either x
+    overflows it or a row is so long that walking the weights for each takes no time. Threads then share the rows, and
+    most of what one reads it has written itself.
+    """
     l2 = builder.target.l2
-    return (
-        size.is_const
-        and size.value * DTYPES[operation.x.dtype].itemsize > l2 * 0.6
-        and operation.weight.nbytes < l2 * 0.5
-    )
+    if operation.weight.nbytes >= l2 * 0.5:
+        return False
+    if operation.batched is None and width.is_const and width.value >= LONG_ROW:
+        return True
+    size = product(operation.x.shape[1:])
+    return size.is_const and size.value * DTYPES[operation.x.dtype].itemsize > l2 * 0.6
 
 
 def _tile(

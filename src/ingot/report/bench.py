@@ -20,7 +20,11 @@ from ingot.report.sources import Progress, is_folder, package_of
 
 BLOCK_SECONDS = 0.03
 SETTLE_SECONDS = 0.003
-"""How long a contender runs before it is timed: threads of the one before it may still spin."""
+"""How long a contender runs before it is timed."""
+QUIET_SECONDS = 0.5
+"""How long a contender waits at most for the threads of the one before it, which may spin on after its last run."""
+QUIET_SHARE = 0.1
+"""Of one processor: what all threads together may use where they count as asleep."""
 MIN_BLOCKS = 5
 TOLERANCES = {"f32": 1e-3, "bf16": 5e-2}
 """Largest difference of outputs, as a share of the largest output value, at which two runtimes count as equal."""
@@ -213,7 +217,8 @@ def interleave(
 ) -> dict[str, Timing]:
     """Times the contenders in turns: blocks of a few runs each, the order changing from round to round.
 
-    The first runs of each block, for `SETTLE_SECONDS`, are not counted.
+    A block starts when no thread of the one before computes any longer; its first runs, for `SETTLE_SECONDS`, are not
+    counted.
     """
     blocks = {name: _block_length(run) for name, run in contenders.items()}
     samples: dict[str, list[float]] = {name: [] for name in contenders}
@@ -243,6 +248,12 @@ def interleave(
 
 
 def _settle(run: Callable[[], Any]) -> None:
+    end = time.perf_counter() + QUIET_SECONDS
+    used = 1.0
+    while used > QUIET_SHARE and time.perf_counter() < end:
+        start, before = time.perf_counter(), time.process_time()
+        time.sleep(0.002)
+        used = (time.process_time() - before) / (time.perf_counter() - start)
     start = time.perf_counter()
     run()
     while time.perf_counter() - start < SETTLE_SECONDS:

@@ -160,7 +160,8 @@ int32_t ingot_context_create(ingot_model *model, const int64_t *symbol_bounds, i
 int32_t ingot_context_destroy(ingot_context *context);
 
 /* How many threads a run may use: 1 at first; 0 means all that the process may use. The threads are those of one
- * pool that the whole process shares; its threads start here, not in a run. The results never depend on it. */
+ * pool that the whole process shares; its threads start here, not in a run. A context times a few of its runs and uses
+ * fewer where that is faster. The results never depend on it. */
 int32_t ingot_context_set_threads(ingot_context *context, int32_t threads);
 
 /* Fixes the shapes of the next runs. dims: the dimensions of all inputs, one input after another. */

@@ -38,10 +38,15 @@ enum {
     POOL_THREADS = 512, /* also the limit of the bit fields in the pool's word */
     WORKER_STACK = 4 << 20,
     WAKE_FANOUT = 4,
-    STEPS_PER_THREAD = 4,
+    STEPS_PER_THREAD = 16,
     SPIN_NS = 50000,
     SPIN_CROWDED_NS = 2000,
     PUT_ASIDE_NS = 200000,
+    TRIAL_RUNS = 4,
+    TRIAL_EVERY = 512,
+    TRIAL_CHECK = 16,
+    TRIAL_SLOW = 3,
+    TRIAL_NS = 10000000,
 };
 
 struct ingot_model {
@@ -55,6 +60,17 @@ struct ingot_model {
     _Atomic int64_t contexts;
 };
 
+/* How many of its threads a context runs on. All of them, half as many and so on down to one are tried for TRIAL_RUNS
+ * each, and the fastest stays: processors may lie so far apart that a small model loses by a second one. It is tried
+ * again after TRIAL_EVERY runs, or when some take a quarter longer, as a virtual machine may move its processors. Runs
+ * that take longer than TRIAL_NS on all threads try nothing else.
+ * least: nanoseconds of the fastest run at `level` halvings; best: those at the best level, `chosen`. */
+typedef struct ingot_trial {
+    bool settled;
+    int32_t runs, level, chosen, slow;
+    int64_t least, best;
+} ingot_trial;
+
 /* bound: the symbols of the last bind; live: what run sees and may change; scratch: symbols of a bind under way. */
 struct ingot_context {
     uint32_t magic;
@@ -62,6 +78,7 @@ struct ingot_context {
     ingot_model *model;
     _Atomic uint32_t busy;
     bool is_bound, owns_memory;
+    ingot_trial trial;
     ingot_free_function release;
     size_t header_bytes, arena_bytes;
     unsigned char *arena;
@@ -566,6 +583,7 @@ static int32_t bind_symbols(ingot_context *context) {
     for (int32_t i = 0; i < desc->output_count; dims += desc->outputs[i++].rank)
         tensor_bytes(desc->outputs[i].dtype, desc->outputs[i].rank, dims, &context->output_bytes[i]);
     memcpy(context->output_dims, context->scratch_dims, sizeof(int64_t) * (size_t)context->model->output_rank_sum);
+    if (!context->is_bound || memcmp(context->bound, scratch, symbols_bytes(desc))) context->trial = (ingot_trial){0};
     memcpy(context->bound, scratch, symbols_bytes(desc));
     context->is_bound = true;
     return INGOT_OK;
@@ -617,13 +635,45 @@ API int32_t ingot_stop(int32_t status, const char *reason) {
     return status;
 }
 
+static int64_t now_ns(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+static bool trial_times(const ingot_trial *trial) {
+    return !trial->settled || trial->slow || trial->runs % TRIAL_CHECK == 0;
+}
+
+/* After a run on `threads >> trial->level` threads, which took `ns`, or 0 where it was not to be timed. */
+static void trial_ran(ingot_trial *trial, int32_t threads, int64_t ns) {
+    trial->runs++;
+    if (trial->settled) {
+        if (ns) trial->slow = ns > trial->best + trial->best / 4 ? trial->slow + 1 : 0;
+        if (trial->runs == TRIAL_EVERY || trial->slow == TRIAL_SLOW) *trial = (ingot_trial){0};
+        return;
+    }
+    if (trial->runs == 1 || ns < trial->least) trial->least = ns;
+    if (trial->runs < TRIAL_RUNS) return;
+    trial->runs = 0;
+    if (trial->level == 0 || trial->least < trial->best) {
+        trial->best = trial->least;
+        trial->chosen = trial->level;
+    }
+    trial->settled = trial->best > TRIAL_NS || threads >> (trial->level + 1) == 0;
+    trial->level = trial->settled ? trial->chosen : trial->level + 1;
+}
+
 static int32_t run_bound(ingot_context *context, void *const *inputs, void *const *outputs) {
     const ingot_desc *desc = context->model->desc;
     for (int32_t i = 0; i < desc->symbol_count; i++) context->live[i] = context->bound[i];
+    ingot_trial *trial = &context->trial;
     const ingot_frame frame = {context->arena, context->model->weights, inputs, outputs, context->live,
-                               context->threads};
+                               context->threads >> trial->level};
     stop_reason = NULL;
+    const int64_t start = context->threads > 1 && trial_times(trial) ? now_ns() : 0;
     const int32_t status = desc->run(&frame);
+    if (context->threads > 1) trial_ran(trial, context->threads, start ? now_ns() - start : 0);
     if (status != INGOT_OK)
         return fail(status, "%s stopped while running: %s", desc->name,
                     stop_reason ? stop_reason : ingot_status_name(status));
@@ -802,12 +852,6 @@ __asm__(".pushsection .data.rel.ingot_shared_1,\"awG\",%progbits,ingot_shared_1,
         ".size ingot_shared_1, . - ingot_shared_1\n"
         ".popsection\n");
 extern ingot_shared ingot_shared_1 __attribute__((visibility("default")));
-
-static int64_t now_ns(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
 
 static void relax(void) {
 #if defined(__x86_64__)
@@ -1165,6 +1209,7 @@ API int32_t ingot_context_set_threads(ingot_context *context, int32_t threads) {
     } else {
         const int32_t limit = pool ? pool_limit(pool) : 1;
         context->threads = threads == 0 || threads > limit ? limit : threads;
+        context->trial = (ingot_trial){0};
         if (pool) pool_grow(pool, context->threads);
     }
     return context_leave(context, status);
