@@ -63,7 +63,8 @@ static void test_pool_of_a_parent(void) {
     CHECK(pool_get() != pool && atomic_load(&pool_get()->workers) == 2);
 }
 
-/* The level that a trial on four threads settles for, where a run at level i takes ns[i]; `runs` are those it took. */
+/* The level that a trial on four threads settles for, where a run at level i takes ns[i], and the first of a level longer;
+ * `runs` are those it took. */
 static int32_t settle(ingot_trial *trial, const int64_t ns[3], int32_t *runs) {
     for (*runs = 0; !trial->settled; ++*runs) {
         CHECK(trial->level >= 0 && trial->level < 3);
@@ -72,20 +73,25 @@ static int32_t settle(ingot_trial *trial, const int64_t ns[3], int32_t *runs) {
     return trial->level;
 }
 
+/* How many runs of `ns` pass until the next trial. */
+static int32_t wait_for_trial(ingot_trial *trial, int64_t ns) {
+    int32_t runs = 0;
+    for (; trial->settled; runs++) trial_ran(trial, 4, trial_times(trial) ? ns : 0);
+    return runs;
+}
+
 static void test_trial(void) {
-    const int64_t most[] = {100, 150, 250}, middle[] = {120, 100, 170}, one[] = {130, 120, 110};
+    const int64_t most[] = {100, 150, 250}, middle[] = {120, 100, 170}, one[] = {103, 102, 101};
     const int64_t large[] = {TRIAL_NS + 1, 1, 1};
     ingot_trial trial = {0};
     int32_t runs;
-    CHECK(settle(&trial, most, &runs) == 0 && runs == 3 * TRIAL_RUNS);
-    for (int32_t i = 1; i < TRIAL_EVERY; i++) trial_ran(&trial, 4, trial_times(&trial) ? 120 : 0);
-    CHECK(trial.settled && trial.level == 0);
-    trial_ran(&trial, 4, 0);
-    CHECK(!trial.settled && trial.level == 0);
+    CHECK(settle(&trial, most, &runs) == 0 && runs == TRIAL_RUNS + 2 * 2);
+    CHECK(wait_for_trial(&trial, 120) == TRIAL_EVERY && trial.level == 0);
     CHECK(settle(&trial, one, &runs) == 2 && runs == 3 * TRIAL_RUNS);
-    for (runs = 0; trial.settled; runs++) trial_ran(&trial, 4, trial_times(&trial) ? 200 : 0);
-    CHECK(runs == TRIAL_SLOW);
-    CHECK(settle(&trial, one, &runs) == 2);
+    CHECK(wait_for_trial(&trial, 120) == TRIAL_EVERY_REDUCED && trial.level == 2);
+    CHECK(settle(&trial, one, &runs) == 2 && runs == 3 * TRIAL_RUNS);
+    CHECK(wait_for_trial(&trial, 200) == TRIAL_SLOW && trial.level == 2);
+    CHECK(settle(&trial, most, &runs) == 0 && runs == 2 * TRIAL_RUNS + 2);
     trial_ran(&trial, 4, 200);
     trial_ran(&trial, 4, 110);
     CHECK(trial.settled && !trial_times(&trial));

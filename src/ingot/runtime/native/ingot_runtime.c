@@ -44,6 +44,7 @@ enum {
     PUT_ASIDE_NS = 200000,
     TRIAL_RUNS = 4,
     TRIAL_EVERY = 512,
+    TRIAL_EVERY_REDUCED = 128,
     TRIAL_CHECK = 16,
     TRIAL_SLOW = 3,
     TRIAL_NS = 10000000,
@@ -60,14 +61,15 @@ struct ingot_model {
     _Atomic int64_t contexts;
 };
 
-/* How many of its threads a context runs on. All of them, half as many and so on down to one are tried for TRIAL_RUNS
- * each, and the fastest stays: processors may lie so far apart that a small model loses by a second one. It is tried
- * again after TRIAL_EVERY runs, or when some take a quarter longer, as a virtual machine may move its processors. Runs
- * that take longer than TRIAL_NS on all threads try nothing else.
- * least: nanoseconds of the fastest run at `level` halvings; best: those at the best level, `chosen`. */
+/* How many of its threads a context runs on: `threads >> level`. A trial runs TRIAL_RUNS on the present level and on each
+ * other, down to one thread, and the fastest stays: processors may lie so far apart that a small model loses by a second
+ * one. The next trial comes after TRIAL_EVERY runs, earlier where not all threads are used, or when some runs take a
+ * quarter longer, as a virtual machine may move its processors. Runs longer than TRIAL_NS try nothing else.
+ * from: the level before the trial; chosen: the fastest of it so far, and best: nanoseconds of its fastest run; least: of
+ * the fastest run at `level`. */
 typedef struct ingot_trial {
     bool settled;
-    int32_t runs, level, chosen, slow;
+    int32_t runs, level, from, chosen, slow;
     int64_t least, best;
 } ingot_trial;
 
@@ -645,23 +647,28 @@ static bool trial_times(const ingot_trial *trial) {
     return !trial->settled || trial->slow || trial->runs % TRIAL_CHECK == 0;
 }
 
-/* After a run on `threads >> trial->level` threads, which took `ns`, or 0 where it was not to be timed. */
+/* After a run, which took `ns`, or 0 where it was not to be timed. A level that is clearly slower is given up early. */
 static void trial_ran(ingot_trial *trial, int32_t threads, int64_t ns) {
     trial->runs++;
     if (trial->settled) {
         if (ns) trial->slow = ns > trial->best + trial->best / 4 ? trial->slow + 1 : 0;
-        if (trial->runs == TRIAL_EVERY || trial->slow == TRIAL_SLOW) *trial = (ingot_trial){0};
+        if (trial->slow == TRIAL_SLOW || trial->runs == (trial->level ? TRIAL_EVERY_REDUCED : TRIAL_EVERY))
+            *trial = (ingot_trial){.level = trial->level, .from = trial->level};
         return;
     }
     if (trial->runs == 1 || ns < trial->least) trial->least = ns;
-    if (trial->runs < TRIAL_RUNS) return;
-    trial->runs = 0;
-    if (trial->level == 0 || trial->least < trial->best) {
+    const bool first = trial->level == trial->from;
+    const bool hopeless = !first && trial->runs > 1 && trial->least > trial->best + trial->best / 16;
+    if (trial->runs < TRIAL_RUNS && !hopeless) return;
+    if (first || trial->least < trial->best) {
         trial->best = trial->least;
         trial->chosen = trial->level;
     }
-    trial->settled = trial->best > TRIAL_NS || threads >> (trial->level + 1) == 0;
-    trial->level = trial->settled ? trial->chosen : trial->level + 1;
+    trial->runs = 0;
+    trial->level = first ? 0 : trial->level + 1;
+    if (trial->level == trial->from) trial->level++;
+    trial->settled = threads >> trial->level == 0 || trial->best > TRIAL_NS;
+    if (trial->settled) trial->level = trial->chosen;
 }
 
 static int32_t run_bound(ingot_context *context, void *const *inputs, void *const *outputs) {
