@@ -81,7 +81,7 @@ static int32_t wait_for_trial(ingot_trial *trial, int64_t ns) {
 }
 
 static void test_trial(void) {
-    const int64_t most[] = {100, 150, 250}, middle[] = {120, 100, 170}, one[] = {103, 102, 101};
+    const int64_t most[] = {100, 150, 250}, middle[] = {120, 100, 170}, one[] = {98, 102, 101}, equal[] = {98, 150, 100};
     const int64_t large[] = {TRIAL_NS + 1, 1, 1};
     ingot_trial trial = {0};
     int32_t runs;
@@ -90,6 +90,8 @@ static void test_trial(void) {
     CHECK(settle(&trial, one, &runs) == 2 && runs == 3 * TRIAL_RUNS);
     CHECK(wait_for_trial(&trial, 120) == TRIAL_EVERY_REDUCED && trial.level == 2);
     CHECK(settle(&trial, one, &runs) == 2 && runs == 3 * TRIAL_RUNS);
+    CHECK(wait_for_trial(&trial, 200) == TRIAL_SLOW && trial.level == 2);
+    CHECK(settle(&trial, equal, &runs) == 2 && runs == 2 * TRIAL_RUNS + 2);
     CHECK(wait_for_trial(&trial, 200) == TRIAL_SLOW && trial.level == 2);
     CHECK(settle(&trial, most, &runs) == 0 && runs == 2 * TRIAL_RUNS + 2);
     trial_ran(&trial, 4, 200);

@@ -150,8 +150,8 @@ def _methods(conv: Dense, target: Target, precision: str, error: float) -> list[
 
 
 def _heights(conv: Dense, m: int, target: Target, item: int) -> list[int]:
-    """How many rows of tiles to do at a time: so many that what lies between the transforms takes five eighths of L2,
-    or twice as many, or half.
+    """How many rows of tiles to do at a time: so many that what lies between the transforms takes `GROUP` times L2, or
+    twice as many, or half.
 
     item: bytes of an element of a transformed tile; products are f32.
     """
@@ -159,7 +159,7 @@ def _heights(conv: Dense, m: int, target: Target, item: int) -> list[int]:
     n = m + r - 1
     down, across = (t.value for t in _tiles(conv, m))
     row_bytes = n * n * (channels * item + features * 4) * across
-    together = min(max(target.l2 * 5 // 8 // row_bytes, -(-MINIMUM // across)), down)
+    together = min(max(int(target.l2 * GROUP) // row_bytes, -(-MINIMUM // across)), down)
     groups = -(-down // together)
     return list(dict.fromkeys(-(-down // g) for g in (groups, min(groups * 2, down), max(groups // 2, 1))))
 
@@ -175,6 +175,10 @@ def _replace(conv: Dense, method: Method, number: int, lanes: int) -> list[Opera
         operations += _group(conv, weight, m, first, rows, across, f"{number}_{first}", lanes)
     return operations
 
+
+GROUP = 2.5
+"""Share of L2 that lies between the transforms. Less gains some per cent on one thread and loses more on two, which wait
+for each other three times a group."""
 
 MINIMUM = 8
 """Tiles multiplied together at least, where the image has them: fewer would read the weights too often."""

@@ -62,10 +62,11 @@ struct ingot_model {
 };
 
 /* How many of its threads a context runs on: `threads >> level`. A trial runs TRIAL_RUNS on the present level and on each
- * other, down to one thread, and the fastest stays: processors may lie so far apart that a small model loses by a second
- * one. The next trial comes after TRIAL_EVERY runs, earlier where not all threads are used, or when some runs take a
- * quarter longer, as a virtual machine may move its processors. Runs longer than TRIAL_NS try nothing else.
- * from: the level before the trial; chosen: the fastest of it so far, and best: nanoseconds of its fastest run; least: of
+ * other, down to one thread, and the fastest stays, or one of fewer threads that is nearly as fast: processors may lie so
+ * far apart that a small model loses by a second one. The next trial comes after TRIAL_EVERY runs, earlier where not all
+ * threads are used, or when some runs take a quarter longer, as a virtual machine may move its processors. Runs longer
+ * than TRIAL_NS try nothing else.
+ * from: the level before the trial; chosen: the best of it so far, and best: nanoseconds of its fastest run; least: of
  * the fastest run at `level`. */
 typedef struct ingot_trial {
     bool settled;
@@ -660,7 +661,8 @@ static void trial_ran(ingot_trial *trial, int32_t threads, int64_t ns) {
     const bool first = trial->level == trial->from;
     const bool hopeless = !first && trial->runs > 1 && trial->least > trial->best + trial->best / 16;
     if (trial->runs < TRIAL_RUNS && !hopeless) return;
-    if (first || trial->least < trial->best) {
+    const int64_t margin = trial->level > trial->chosen ? trial->best / 16 : -trial->best / 16;
+    if (first || trial->least < trial->best + margin) {
         trial->best = trial->least;
         trial->chosen = trial->level;
     }
