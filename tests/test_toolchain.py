@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,29 @@ def test_whatever_makes_an_object_is_in_its_key(
 
 
 @needs_gcc
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="x86's vector instructions")
+def test_intrinsics_are_parsed_once_and_change_no_object(
+    runs: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compiled(numbers: Sequence[int]) -> list[bytes]:
+        sources = {
+            f"{n}.c": f"#include <immintrin.h>\n__m256 f{n}(__m256 x) {{ return x; }}\n" for n in numbers
+        }
+        return [path.read_bytes() for path in compile_objects(find_compiler(), sources, ["-O2", "-mavx"])]
+
+    objects = compiled([1, 2])
+    assert [command[-2] for command in runs] == ["-o", "-include-pch", "-include-pch"]
+    objects += compiled([3])
+    assert len(runs) == 4
+    (header,) = (tmp_path / "cache").rglob("*.pch")
+    header.write_bytes(b"damaged")
+    objects += compiled([4])
+    assert len(runs) == 6
+    monkeypatch.setenv("INGOT_CACHE", str(tmp_path / "other"))
+    monkeypatch.setattr(build, "_precompiled", lambda *_: None)
+    assert objects == compiled([1, 2, 3, 4])
+
+
 def test_the_compiler_is_in_the_key() -> None:
     objects = [compile_objects(find_compiler(cc), {"a.c": ANSWER}, []) for cc in (None, "gcc", "gcc -O1")]
     assert len({str(paths) for paths in objects}) == 3
