@@ -12,16 +12,14 @@ import ctypes
 import os
 import statistics
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import catalogue
 
 import ingot
-from ingot.toolchain import compile_objects, find_compiler, link_shared
+from ingot.report.bench import BLOCK_SECONDS
+from ingot.toolchain import load_source
 
-NEAR, FAR = 160.0, 220.0
-BLOCK_SECONDS = 0.03
+NEAR, FAR = 160, 220
 
 SOURCE = """
 #define _GNU_SOURCE
@@ -71,14 +69,6 @@ __attribute__((visibility("default"))) int round_trip(int first, int second) {
 """
 
 
-def round_trips() -> ctypes.CDLL:
-    compiler, flags = find_compiler(), ["-O2"]
-    with TemporaryDirectory(prefix="ingot-threads-") as folder:
-        path = Path(folder) / "libroundtrip.so"
-        link_shared(compiler, compile_objects(compiler, {"roundtrip.c": SOURCE}, flags), path, flags)
-        return ctypes.CDLL(str(path))
-
-
 def measure(name: str, seconds: float, library: ctypes.CDLL, cpus: tuple[int, int]) -> None:
     found = catalogue.source(name)
     if found is None:
@@ -96,11 +86,15 @@ def measure(name: str, seconds: float, library: ctypes.CDLL, cpus: tuple[int, in
             before = library.round_trip(*cpus)
             block: list[float] = []
             run()
-            while sum(block) < BLOCK_SECONDS:
-                start = time.perf_counter()
+            start, stop = time.perf_counter(), time.perf_counter() + BLOCK_SECONDS
+            while start < stop:
                 run()
-                block.append(time.perf_counter() - start)
+                done = time.perf_counter()
+                block.append(done - start)
+                start = done
             after = library.round_trip(*cpus)
+            if min(before, after) < 0:
+                raise SystemExit("no thread could be started")
             if max(before, after) < NEAR:
                 times["near"][threads].extend(block)
             elif min(before, after) > FAR:
@@ -121,7 +115,7 @@ def main() -> None:
     cpus = sorted(os.sched_getaffinity(0))[:2]
     if len(cpus) < 2:
         parser.error("there is one processor only")
-    library = round_trips()
+    library = load_source(SOURCE, ["-O2"])
     for name in options.models or catalogue.NAMES:
         if not catalogue.known(name):
             parser.error(f"no model {name}; there are {', '.join(catalogue.KNOWN)}")

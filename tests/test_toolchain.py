@@ -109,7 +109,6 @@ def test_whatever_makes_an_object_is_in_its_key(
     assert compile_objects(zig, sources, flags, include=include) != base
 
 
-@needs_gcc
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="x86's vector instructions")
 def test_intrinsics_are_parsed_once_and_change_no_object(
     runs: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -133,6 +132,7 @@ def test_intrinsics_are_parsed_once_and_change_no_object(
     assert objects == compiled([1, 2, 3, 4])
 
 
+@needs_gcc
 def test_the_compiler_is_in_the_key() -> None:
     objects = [compile_objects(find_compiler(cc), {"a.c": ANSWER}, []) for cc in (None, "gcc", "gcc -O1")]
     assert len({str(paths) for paths in objects}) == 3

@@ -7,13 +7,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from ingot.target import Target, resolve
-from ingot.toolchain import compile_objects, find_compiler, link_shared
+from ingot.toolchain import load_source
 
 _ACCUMULATORS = 12
 _STREAMS = 8
@@ -78,13 +76,7 @@ def _best(work: Callable[[int], None], threads: int, rounds: int = 12) -> float:
 @cache
 def _library(target: str) -> ctypes.CDLL:
     chosen = resolve(target)
-    compiler = find_compiler()
-    flags = [*chosen.flags, "-O3", "-ffp-contract=fast"]
-    objects = compile_objects(compiler, {"peak.c": _source(chosen)}, flags)
-    with TemporaryDirectory(prefix="ingot-peak-") as folder:
-        path = Path(folder) / "libpeak.so"
-        link_shared(compiler, objects, path, flags)
-        return ctypes.CDLL(str(path))
+    return load_source(_source(chosen), [*chosen.flags, "-O3", "-ffp-contract=fast"])
 
 
 def _source(target: Target) -> str:

@@ -1,6 +1,6 @@
 """Find a C compiler and run it: C text in, objects, archives and shared libraries out, through a build cache."""
 
-from ingot.toolchain.build import archive, compile_objects, link_shared
+from ingot.toolchain.build import archive, compile_objects, link_shared, load_source
 from ingot.toolchain.cache import Usage, cache_usage
 from ingot.toolchain.compilers import Compiler, find_compiler
 
@@ -12,4 +12,5 @@ __all__ = [
     "compile_objects",
     "find_compiler",
     "link_shared",
+    "load_source",
 ]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ingot.errors import IngotError
 from ingot.toolchain import cache, glibc
-from ingot.toolchain.compilers import BASE_FLAGS, Compiler, machine_of
+from ingot.toolchain.compilers import BASE_FLAGS, Compiler, find_compiler, machine_of
 from ingot.toolchain.tools import run_tool, said
 
 INTRINSICS = "immintrin.h"
@@ -83,8 +85,8 @@ def _precompiled(compiler: Compiler, folder: Path, flags: Sequence[str]) -> Path
     output = f"{INTRINSICS}.pch"
     if found := cache.lookup(key, output):
         return found
-    anywhere = [*flags, "-Xclang", "-fno-pch-timestamp", "-x", "c-header"]
-    done = run_tool(compiler.compile_command(header, output, anywhere), folder)
+    parse = [*flags, "-Xclang", "-fno-pch-timestamp", "-x", "c-header"]
+    done = run_tool(compiler.compile_command(header, output, parse), folder)
     return cache.store(key, folder / output) if done.returncode == 0 else None
 
 
@@ -136,6 +138,16 @@ def link_shared(compiler: Compiler, objects: Sequence[Path], output: Path, flags
                 command.append("-Wl,-z,defs")
             command += ["-Wl,--as-needed", "-lm", "-lpthread", "-ldl"]
         _make(command, folder, made, output)
+
+
+def load_source(text: str, flags: Sequence[str]) -> ctypes.CDLL:
+    """The C `text` as a shared library in this process. Raises as `compile_objects` and `link_shared` do."""
+    compiler = find_compiler()
+    objects = compile_objects(compiler, {"source.c": text}, flags)
+    with TemporaryDirectory(prefix="ingot-source-") as folder:
+        path = Path(folder) / "libsource.so"
+        link_shared(compiler, objects, path, flags)
+        return ctypes.CDLL(str(path))
 
 
 def archive(compiler: Compiler, objects: Sequence[Path], output: Path) -> None:
