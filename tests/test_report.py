@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -603,6 +604,14 @@ def test_marks_that_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert marks.missed("mnist", model, "avx512_bf16", "bf16", False) == []
     model["build"] |= {"library_bytes": 1 << 21, "arena_bytes": 9999}
     assert len(marks.missed("mnist", model, "avx2", "f32", False)) == 2
+
+
+@pytest.mark.skipif(data_root() is None, reason="the real models are not here")
+def test_the_bench_of_tuning_prints_both_times() -> None:
+    command = [sys.executable, str(ROOT / "bench/tuning.py"), "mnist", "--tune", "1", "--seconds", "0.1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"mnist: \S+ ms, tuned for 1 s \S+ ms, \d\.\d{3} x\n", done.stdout)
 
 
 @pytest.mark.skipif(data_root() is None, reason="the real models are not here")

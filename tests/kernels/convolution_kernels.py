@@ -173,6 +173,8 @@ def table(target: Target) -> list[Kernel]:
           for y in ("planar", "half", "blocked") if layouts[y].blocked is None or o % layouts[y].block == 0),
         *(conv(f"into_padded_{y}", k=lanes + 1, halo=1, y=layouts[y], finish="residual") for y in ("planar", "blocked")),
         *(conv(f"batch_{x}", n=N, c=5, k=lanes + 1, h=4, w=4, taps=(3, 3), x=layouts[x], y=block) for x in layouts),
+        *(conv(f"heavy_{h}x{w}x{k}_{y}", h=h, w=w, k=k, c=8 * lanes, x=block, y=layouts[y], halo=h % 2, finish="heavy")
+          for h, w, k in ((2, 6, 4 * lanes), (1, 6, 4 * lanes + 1), (7, 2, 2 * lanes)) for y in ("planar", "blocked")),
         conv("batch_residual", n=N, k=lanes + 3, y=block, finish="residual"),
         conv("wide_as_n", w=N, h=1, c=lanes, k=2 * lanes, x=block, y=block, sizes=(1, 2, 3, 14, 31)),
         conv("all_n", n=N, h=N, w=N, k=lanes + 1, sizes=(1, 2, 5)),

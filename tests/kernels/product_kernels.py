@@ -139,6 +139,8 @@ def table(target: Target) -> list[Kernel]:
         *(gemm(f"blocked_{n}_{f}", [7], 5, n, y=last, finish=f) for n in (lanes, 2 * lanes + 1) for f in ("bias", "residual", "mixed")),
         *(gemm(f"of_blocked_{k}", [7], k, 9, x=last) for k in around(lanes)),
         gemm("half", [7], 5, lanes + 3, y=half, finish="mixed"),
+        *(gemm(f"heavy_{r}", [r], 5, 2 * lanes + 3, finish="heavy") for r in (1, 9)),
+        gemm("heavy_batch", [N], 5, 2 * lanes + 3, finish="heavy"),
         *(within(gemm(f"features_{n}", [7], 5, n, finish="bias"), [1, 3]) for n in around(lanes)),
         within(gemm("blocked", [7], 5, 2 * lanes, y=last), [1, lanes]),
         *(within(matmul(f"columns_{n}_into", 3, 5, n, target, y=row_major(3)), [1, 2, 3]) for n in around(lanes)),

@@ -136,6 +136,21 @@ def test_bits_do_not_depend_on_the_tile(stem: str, target: str) -> None:
         assert_close(other, first[0], EXACT)
 
 
+@every_target
+def test_the_sums_before_a_heavy_epilogue_lie_in_an_array(target: str) -> None:
+    for table in ("convolution", "product"):
+        for kernel in kernels(table, target):
+            made = built(kernel, TARGETS[target]).kernel
+            assert not made.scratch or "heavy" in kernel.name
+    arrays = [
+        built(kernel, TARGETS[target]).kernel.scratch
+        for kernel in kernels("convolution", target)
+        if kernel.name.startswith("conv_heavy_2x6")
+    ]
+    assert arrays
+    assert all(arrays)
+
+
 def test_names_are_distinct() -> None:
     for target in TARGETS:
         names = [kernel.name for table in TABLES for kernel in kernels(table, target)]

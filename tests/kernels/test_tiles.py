@@ -40,3 +40,9 @@ def test_tiles_fit_the_registers(target: str, from_memory: bool) -> None:
                 assert cost >= ranked[0][0] * 0.999
                 assert 1 <= tile.vectors <= vectors
                 assert tile.rows * tile.columns <= most_rows(chosen, tile.vectors)
+
+
+def test_one_position_takes_weights_from_memory_in_wide_panels() -> None:
+    for target in TARGETS.values():
+        ranked = rank(target, 1280, ix(1), ix(1), 63, False, from_memory=True)
+        assert ranked[0][1].vectors == 8

@@ -46,7 +46,7 @@ class Printer:
     def __init__(self, kernel: Kernel, symbols: Sequence[str]) -> None:
         self.kernel, self.symbols = kernel, list(symbols)
         self.used: dict[str, None] = {}
-        self.dtypes = {b.name: b.dtype for b in kernel.buffers}
+        self.dtypes = {b.name: b.dtype for b in kernel.buffers} | {s.name: s.dtype for s in kernel.scratch}
 
     def function(self, name: str) -> str:
         """The definition of the kernel under a name."""
@@ -55,6 +55,8 @@ class Printer:
         for i, b in enumerate(kernel.buffers):
             const = "" if b.written else "const "
             lines.append(f"  {const}{C_TYPES[b.dtype]} *const {b.name} = p[{i}]; // {b.note}")
+        for scratch in kernel.scratch:
+            lines.append(f"  _Alignas(64) {C_TYPES[scratch.dtype]} {scratch.name}[{scratch.size}];")
         for symbol in kernel.symbols:
             lines.append(f"  const int64_t {symbol_name(symbol)} = s[{self.symbols.index(symbol)}];")
         if not kernel.symbols:

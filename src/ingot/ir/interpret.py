@@ -70,7 +70,8 @@ def interpret(
 class _Run:
     def __init__(self, kernel: Kernel, buffers: Sequence[np.ndarray], symbols: Mapping[str, int]) -> None:
         self.buffers = {b.name: a for b, a in zip(kernel.buffers, buffers, strict=True)}
-        self.written = {b.name for b in kernel.buffers if b.written}
+        self.buffers |= {s.name: np.empty(s.size, DTYPES[s.dtype]) for s in kernel.scratch}
+        self.written = {b.name for b in kernel.buffers if b.written} | {s.name for s in kernel.scratch}
         self.symbols, self.indices = symbols, dict[str, int]()
         self.locals: dict[str, Any] = {}
 

@@ -403,6 +403,15 @@ class Buffer:
 
 
 @dataclass(frozen=True)
+class Scratch:
+    """A flat array of a kernel's own. A task finds nothing in it that it has not stored there."""
+
+    name: str
+    dtype: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A function over a range of independent tasks; body runs once for each value of `task`.
 
@@ -418,6 +427,7 @@ class Kernel:
     body: tuple[Stmt, ...]
     work: float = 1.0
     wave: Ix | None = None
+    scratch: tuple[Scratch, ...] = ()
 
 
 def rewrite(value: Value, leaf: Callable[[Value], Value | None]) -> Value:

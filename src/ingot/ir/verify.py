@@ -10,6 +10,7 @@ from ingot.errors import IngotError
 from ingot.ir.index import Ix, Var
 from ingot.ir.nodes import (
     Acc,
+    Buffer,
     Define,
     For,
     If,
@@ -147,6 +148,7 @@ class _Kernel:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.buffers = {b.name: b for b in kernel.buffers}
+        self.buffers |= {s.name: Buffer(s.name, s.dtype, written=True) for s in kernel.scratch}
         self.checked: set[int] = set()
 
     def need(self, holds: bool, cause: str) -> None:

@@ -33,6 +33,7 @@ from ingot.ir.nodes import (
     Pack,
     Pick,
     Read,
+    Scratch,
     Select,
     Shuffle,
     Splat,
@@ -107,6 +108,7 @@ class Builder:
     candidates: Sequence[Candidate[Any]] = ()
     arguments: list[Argument] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
+    scratch: list[Scratch] = field(default_factory=list)
     _stack: list[list[Stmt]] = field(default_factory=lambda: [[]])
     _count: int = 0
 
@@ -137,6 +139,15 @@ class Builder:
         self.arguments.append(argument)
         self.buffers.append(Buffer(name, dtype, written, note))
         return name
+
+    def array(self, dtype: str, size: int) -> str:
+        """The kernel's own array of a dtype, which holds at least so many elements."""
+        for i, made in enumerate(self.scratch):
+            if made.dtype == dtype:
+                self.scratch[i] = replace(made, size=max(size, made.size))
+                return made.name
+        self.scratch.append(Scratch(f"t{len(self.scratch)}", dtype, size))
+        return self.scratch[-1].name
 
     def flat(self, tensor: Tensor, index: Sequence[IxLike]) -> tuple[Tensor, Ix]:
         """The storage of a tensor and the offset of an element in it."""
@@ -289,7 +300,8 @@ class Builder:
         """The kernel of everything emitted."""
         (body,) = self._stack
         symbols = sorted({v.name for v in _all_variables(body) | tasks.variables() if v.is_symbol})
-        kernel = Kernel(name, tuple(self.buffers), tuple(symbols), task, tasks, tuple(body), work, wave)
+        buffers, scratch = tuple(self.buffers), tuple(self.scratch)
+        kernel = Kernel(name, buffers, tuple(symbols), task, tasks, tuple(body), work, wave, scratch)
         return Built(kernel, self.arguments, self.candidates)
 
     def tasks(self, loops: Sequence[tuple[Var, Ix]]) -> tuple[Var, Ix]:

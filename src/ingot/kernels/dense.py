@@ -24,6 +24,7 @@ from ingot.ir.nodes import (
     Op,
     Pack,
     Splat,
+    Store,
     Value,
     computed,
     reindex,
@@ -31,9 +32,12 @@ from ingot.ir.nodes import (
 from ingot.ir.program import Dense
 from ingot.kernels.builder import Builder, Built, Lane, Packed
 from ingot.kernels.choice import Candidate
+from ingot.kernels.elementwise import value_cost
 from ingot.kernels.tiles import Run, Tile, cut, rank
 from ingot.schedule.layout import Layout, natural_block
 
+HEAVY = 12.0
+"""Cycles of an epilogue whose constants take the place of sums in the registers."""
 LONG_ROW = 32
 """Positions of a row that make walking all weights for it worth while."""
 
@@ -253,14 +257,16 @@ def _tile(
     """All products of one register tile, then its epilogue."""
     axes, lanes = operation.axes, plan.lanes
     left = ix(builder.define(left, operation.output.shape[plan.column])) if plan.column is not None else left
-    maps = []
-    for y, x in positions:
+
+    def place(y: Ix, x: Ix) -> dict[Var, Ix]:
         at = dict(mapping)
         if plan.row is not None:
             at[axes[plan.row]] = top + y
         if plan.column is not None:
             at[axes[plan.column]] = left + x
-        maps.append(at)
+        return at
+
+    maps = [place(ix(y), ix(x)) for y, x in positions]
     feature_base = (panel * plan.tile.vectors) * lanes
     zero = Splat(Const(0.0, "f32"), lanes)
     accs = [[builder.let(zero, "a") for _ in range(vectors)] for _ in positions]
@@ -287,16 +293,33 @@ def _tile(
     ragged = features % lanes != 0
     root = operation.output.root()[0]
     blocks = builder.layouts[root].blocked == operation.feature
-    memo: dict[Value, Value] = {}
-    for p, at in enumerate(maps):
-        for v in range(vectors):
+
+    def finish(at: dict[Var, Ix], sums: Sequence[Value], memo: dict[Value, Value]) -> None:
+        for v, acc in enumerate(sums):
             first = feature_base + v * lanes
             here = {**at, axes[operation.feature]: first + ix(spread)}
             lane = Lane(spread, lanes)
             if ragged and not (blocks and not builder.overruns(reindex(operation.finish, here), lane)):
                 lane.count = minimum(ix(features) - first, lanes)
-            result = builder.value(operation.finish, here, lane, accs[p][v], memo)
+            result = builder.value(operation.finish, here, lane, acc, memo)
             builder.store(operation.output, list(map(ix, axes)), here, lane, result)
+
+    if value_cost(operation.finish) < HEAVY or len(positions) * vectors <= builder.target.registers // 2:
+        memo: dict[Value, Value] = {}
+        for at, sums in zip(maps, accs, strict=True):
+            finish(at, sums, memo)
+        return
+    # Compilers keep the constants of such an epilogue in registers all along, and sums in memory between two blocks of
+    # channels. Sums that end in an array stay in registers until there.
+    array = builder.array("f32", len(positions) * vectors * lanes)
+    for i, acc in enumerate(acc for sums in accs for acc in sums):
+        builder.emit(Store(array, ix(i * lanes), acc))
+    rows, columns = (len({p[i] for p in positions}) for i in (0, 1))
+    with builder.loop(rows, unroll=1) as y, builder.loop(columns, unroll=1) as x:
+        first = (ix(y) * columns + ix(x)) * (vectors * lanes)
+        finish(
+            place(ix(y), ix(x)), [Load(array, first + v * lanes, "f32", lanes) for v in range(vectors)], {}
+        )
 
 
 def _step(

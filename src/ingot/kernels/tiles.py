@@ -58,16 +58,22 @@ def most_rows(target: Target, vectors: int) -> int:
     return max((target.registers - vectors - (3 if vectors == 1 else 1)) // vectors, 1)
 
 
+DEEP = 128
+"""Products of a sum from which on a panel of weights does not stay in the first cache between two tiles."""
+
+
 def tile_cost(rows: int, vectors: int, half: bool, steps: int) -> float:
     """Cycles of a tile: of each multiply step arithmetic, loads or latency, whichever is longest; lines of x that come
-    from L2, where the channels are too many to be read ahead; and start and end. A tile that needs all registers takes
-    longer, most of all where addresses of x need some.
+    from L2, where the channels are too many to be read ahead; weights that come from there; and start and end. A tile that
+    needs all registers takes longer, most of all where addresses of x need some.
 
     half: the vectors have 32 bytes at most, so that two are multiplied in a cycle.
     """
     unit = 0.5 if half else 1.0
     step = max(rows * vectors * unit, (rows + vectors) * 0.5, 4.0)
     sums = rows * vectors
+    if steps >= DEEP:
+        step += 0.24 * vectors
     if half:
         step += 0.3 + (0.1 * rows if vectors == 1 else 0.0) + (0.7 if sums >= 28 else 0.0)
         return steps * step + 20.0
@@ -112,8 +118,8 @@ def rank(
     rows, columns, vectors = maximum(rows, 1), maximum(columns, 1), max(vectors, 1)
     best: list[tuple[float, Tile]] = []
     limit = 8 if columns == ix(1) else 4
-    arriving = (5.0 if half else 7.0) * steps if from_memory else 0.0
     for v in range(1, min(limit, vectors) + 1):
+        arriving = ((4.0 if half else 6.0) + 2.0 / v) * steps if from_memory else 0.0
         most = min(most_rows(target, v), 16)
         panels = [v] * (vectors // v) + ([vectors % v] if vectors % v else [])
         found: list[tuple[float, Tile]] = []

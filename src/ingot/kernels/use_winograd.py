@@ -27,7 +27,7 @@ DEFAULT_ERROR = 1.5e-5
 """The bound on that error unless the user sets one. F(6, 3) is left out: it gains little over F(4, 3), its transforms
 being larger than the registers."""
 
-INPUT_CYCLES, OUTPUT_CYCLES = {4: 4.1, 6: 7.5, 8: 13.6}, {4: 3.6, 6: 5.4, 8: 8.4}
+INPUT_CYCLES, OUTPUT_CYCLES = {4: 4.1, 6: 6.5, 8: 11.0}, {4: 3.6, 6: 5.4, 8: 8.4}
 """Cycles to transform a vector of n x n tiles, loads and stores included, by n; measured."""
 
 OVERHEAD = 1500.0

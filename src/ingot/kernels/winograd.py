@@ -22,6 +22,10 @@ _POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-2), Fr
 
 Matrix = tuple[tuple[float, ...], ...]
 
+PARTS = {4: ((0, 1, 2, 3),), 6: ((0, 1, 2), (3, 4, 5)), 8: ((0, 1, 2), (3, 4), (5, 6, 7))}
+"""Rows of a tile of n x n inputs that are transformed together, so that registers hold what lies between the two products
+with B; those that share their halves are in one part. Each part reads the patch anew."""
+
 
 @cache
 def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
@@ -126,21 +130,25 @@ def build_winograd_input(builder: Builder, operation: WinogradInput) -> Built:
     )
     whole = padded or (channels.is_const and channels.value % lanes == 0)
     real = None if whole else minimum(channels - ix(block) * lanes, lanes)
+    matrix = matrices(m, operation.r)[2]
     with builder.loop(across) as column:
         spread = builder.fresh_var(lanes)
         lane = Lane(spread, lanes, real) if lanes > 1 else None
         channel = ix(block) * lanes + (ix(spread) if lanes > 1 else 0)
         top = [ix(builder.define(minimum(ix(row) * m + i, height - 1), height)) for i in range(n)]
         left = [ix(builder.define(minimum(ix(column) * m + j, width - 1), width)) for j in range(n)]
-        patch = [
-            [builder.value(Read(x, (ix(image), channel, top[i], left[j])), {}, lane) for j in range(n)]
-            for i in range(n)
-        ]
-        result = _both(builder, matrices(m, operation.r)[2], patch, lanes)
         tile = ix(builder.define(ix(row) * across + ix(column), output.shape[3]))
-        for a in range(n):
-            for b in range(n):
-                builder.store(output, [ix(a * n + b), channel, ix(image), tile], {}, lane, result[a][b])
+        for some in PARTS[n]:
+            part = tuple(matrix[a] for a in some)
+            down_columns = []
+            for j in range(n):
+                patch = [
+                    builder.value(Read(x, (ix(image), channel, top[i], left[j])), {}, lane) for i in range(n)
+                ]
+                down_columns.append(_apply(builder, part, patch, lanes))
+            for a, values in zip(some, zip(*down_columns, strict=True), strict=True):
+                for b, result in enumerate(_apply(builder, matrix, values, lanes)):
+                    builder.store(output, [ix(a * n + b), channel, ix(image), tile], {}, lane, result)
     work = float(n * n * 4) * (across.value if across.is_const else 16) / 3
     return builder.finish(f"winograd_input_f{m}x{operation.r}", task, tasks, work)
 

@@ -1,0 +1,59 @@
+"""The tuned model beside the untuned one: python bench/tuning.py NAMES [--tune S] [--seconds S]
+
+Compiles each model twice, runs both in turns in one process on one thread, and prints the medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import catalogue
+
+import ingot
+from ingot.report.bench import BLOCK_SECONDS
+
+
+def measure(name: str, tune: float, seconds: float) -> None:
+    found = catalogue.source(name)
+    if found is None:
+        print(f"{name}: left out, its file is not here")
+        return
+    shapes = {key: array.shape for key, array in found.feed.items()}
+    runs = []
+    for options in ({}, {"tune": tune}):
+        session = ingot.load(ingot.compile(found.model, shapes=shapes, **options), threads=1)
+        runs.append(session.bind({port.name: found.feed[port.name] for port in session.get_inputs()}).run)
+    times: tuple[list[float], list[float]] = ([], [])
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or not times[1]:
+        for run, spent in zip(runs, times, strict=True):
+            run()
+            start, stop = time.perf_counter(), time.perf_counter() + BLOCK_SECONDS
+            while start < stop:
+                run()
+                done = time.perf_counter()
+                spent.append(done - start)
+                start = done
+    untuned, tuned = map(statistics.median, times)
+    print(
+        f"{name}: {untuned * 1e3:.4g} ms, tuned for {tune:g} s {tuned * 1e3:.4g} ms, {untuned / tuned:.3f} x",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("models", nargs="*", metavar="NAME", help="models (default: all)")
+    parser.add_argument("--tune", type=float, default=60.0, metavar="S", help="as `ingot compile --tune`")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of runs of each model's two packages")
+    options = parser.parse_args()
+    for name in options.models or catalogue.NAMES:
+        if not catalogue.known(name):
+            parser.error(f"no model {name}; there are {', '.join(catalogue.KNOWN)}")
+        measure(name, options.tune, options.seconds)
+
+
+if __name__ == "__main__":
+    main()
