@@ -1,13 +1,16 @@
 """The tuned model beside the untuned one: python bench/tuning.py NAMES [--tune S] [--seconds S]
 
-Compiles each model twice, runs both in turns in one process on one thread, and prints the medians.
+Compiles each model twice, the second time with tuning results of its own, runs both in turns in one process on one thread,
+and prints the medians.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
+from pathlib import Path
 
 import catalogue
 
@@ -15,14 +18,14 @@ import ingot
 from ingot.report.bench import BLOCK_SECONDS
 
 
-def measure(name: str, tune: float, seconds: float) -> None:
+def measure(name: str, tune: float, seconds: float, folder: str) -> None:
     found = catalogue.source(name)
     if found is None:
         print(f"{name}: left out, its file is not here")
         return
     shapes = {key: array.shape for key, array in found.feed.items()}
     runs = []
-    for options in ({}, {"tune": tune}):
+    for options in ({}, {"tune": tune, "tuning": Path(folder, f"{name}.json")}):
         session = ingot.load(ingot.compile(found.model, shapes=shapes, **options), threads=1)
         runs.append(session.bind({port.name: found.feed[port.name] for port in session.get_inputs()}).run)
     times: tuple[list[float], list[float]] = ([], [])
@@ -49,10 +52,11 @@ def main() -> None:
     parser.add_argument("--tune", type=float, default=60.0, metavar="S", help="as `ingot compile --tune`")
     parser.add_argument("--seconds", type=float, default=10.0, help="of runs of each model's two packages")
     options = parser.parse_args()
-    for name in options.models or catalogue.NAMES:
-        if not catalogue.known(name):
-            parser.error(f"no model {name}; there are {', '.join(catalogue.KNOWN)}")
-        measure(name, options.tune, options.seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.models or catalogue.NAMES:
+            if not catalogue.known(name):
+                parser.error(f"no model {name}; there are {', '.join(catalogue.KNOWN)}")
+            measure(name, options.tune, options.seconds, folder)
 
 
 if __name__ == "__main__":

@@ -291,6 +291,16 @@ def test_the_search_goes_on_where_it_ended() -> None:
     assert all(picks["m"] == "two" for picks in tried)
 
 
+def test_what_a_verdict_left_out_stays_out_while_later_choices_are_searched() -> None:
+    first = fake(TIMES, {"one plain": 5.0, "two faster plain": 5.0})
+    first.run(1e6)
+    first.verdict()
+    second = fake({**TIMES, ("s", "new"): 0.5}, {})
+    second.results = first.results
+    second.run(1e6)
+    assert second.picks() == {"m": "one", "k": "slow", "s": "new"}
+
+
 def test_choices_that_decide_no_time_are_searched_no_further() -> None:
     times = {key: 1e-4 if key[0] == "s" else spent for key, spent in TIMES.items()}
     search = fake({**times, ("s", "third"): 1e-5}, {})

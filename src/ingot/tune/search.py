@@ -174,9 +174,7 @@ class Search:
             result = self.results.setdefault(key, Result(base.sites[key].picked))
             known = result.seconds.setdefault(base.sites[key].picked, before)
             result.seconds[name] = max(known * after / before, result.seconds.get(name, 0.0))
-        for key, result in self.results.items():
-            if key in self.sites:
-                result.pick = _best(self.sites[key], result)
+            result.pick = _best(self.sites[key], result)
 
     def picks(self) -> dict[str, str]:
         """What seems best so far."""
