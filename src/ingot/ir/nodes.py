@@ -4,7 +4,7 @@
               | Load | Local | Splat | Pack | Iota | Fold | Pick | Shuffle (of a kernel; may have lanes)
     statement = Let | Assign | For | If | Define | Write               (Write: of `lower`, a kernel has a Store for it)
               | Store
-    kernel    = Kernel(name, buffers, tasks, body)
+    kernel    = Kernel(name, buffers, tasks, body, scratch)
 
 Types are a dtype name ("f32", "i64", "bool" …) and a number of lanes. The types of `STORED` are only stored and converted, bf16 also multiplied. A "str" is a
 place in memory and a number of bytes, UTF-8 without an end mark, always a scalar; a tensor of it holds these, not the bytes. Integers that
