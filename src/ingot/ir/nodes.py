@@ -404,7 +404,7 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Scratch:
-    """A flat array of a kernel's own. A task finds nothing in it that it has not stored there."""
+    """A flat array that a task works with. It finds nothing there that it has not stored itself."""
 
     name: str
     dtype: str
@@ -416,7 +416,8 @@ class Kernel:
     """A function over a range of independent tasks; body runs once for each value of `task`.
 
     work: rough cost of a task in nanoseconds of one core, for deciding how many tasks are worth a thread. wave: where
-    given, only so many successive tasks are independent, and each such wave follows the one before.
+    given, only so many successive tasks are independent, and each such wave follows the one before. scratch: what tasks
+    work with besides the buffers, each thread its own.
     """
 
     name: str
