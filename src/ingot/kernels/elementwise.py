@@ -177,5 +177,5 @@ def build_fill(builder: Builder, operation: Fill) -> Built:
     inside = product(operation.inner.shape[a] for a in spatial)
     border_size = around - inside
     return builder.finish(
-        "fill", task, tasks, float(border_size.value) * 3.0 if border_size.is_const else 100.0
+        "fill", task, tasks, float(border_size.value) * 0.5 if border_size.is_const else 100.0
     )
