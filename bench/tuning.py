@@ -7,15 +7,13 @@ and prints the medians.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import catalogue
 
 import ingot
-from ingot.report.bench import BLOCK_SECONDS
+from ingot.report.bench import interleave
 
 
 def measure(name: str, tune: float, seconds: float, folder: str) -> None:
@@ -24,22 +22,12 @@ def measure(name: str, tune: float, seconds: float, folder: str) -> None:
         print(f"{name}: left out, its file is not here")
         return
     shapes = {key: array.shape for key, array in found.feed.items()}
-    runs = []
-    for options in ({}, {"tune": tune, "tuning": Path(folder, f"{name}.json")}):
+    runs = {}
+    for key, options in ("untuned", {}), ("tuned", {"tune": tune, "tuning": Path(folder, f"{name}.json")}):
         session = ingot.load(ingot.compile(found.model, shapes=shapes, **options), threads=1)
-        runs.append(session.bind({port.name: found.feed[port.name] for port in session.get_inputs()}).run)
-    times: tuple[list[float], list[float]] = ([], [])
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or not times[1]:
-        for run, spent in zip(runs, times, strict=True):
-            run()
-            start, stop = time.perf_counter(), time.perf_counter() + BLOCK_SECONDS
-            while start < stop:
-                run()
-                done = time.perf_counter()
-                spent.append(done - start)
-                start = done
-    untuned, tuned = map(statistics.median, times)
+        runs[key] = session.bind({port.name: found.feed[port.name] for port in session.get_inputs()}).run
+    times = interleave(runs, seconds=seconds)
+    untuned, tuned = times["untuned"].median, times["tuned"].median
     print(
         f"{name}: {untuned * 1e3:.4g} ms, tuned for {tune:g} s {tuned * 1e3:.4g} ms, {untuned / tuned:.3f} x",
         flush=True,
