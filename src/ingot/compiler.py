@@ -30,6 +30,7 @@ from ingot.ir.show import show_program
 from ingot.ir.verify import verify
 from ingot.ir.work import macs
 from ingot.kernels.choice import LAYOUTS, Candidate, Choices
+from ingot.kernels.dense import bytes_ahead
 from ingot.kernels.layout_cost import LayoutCost
 from ingot.kernels.operands import rearrange
 from ingot.kernels.select import build
@@ -357,15 +358,16 @@ def _kernels(
 ) -> list[Step]:
     steps = []
     symbols = [v.name for v in program.symbols]
+    ahead = bytes_ahead(program.operations, target)
     for i, operation in enumerate(program.operations):
         try:
-            built = build(operation, layouts, target)
+            built = build(operation, layouts, target, ahead=ahead)
             if choices.wanted and len(built.candidates) > 1:
                 key = kernel_key(operation, built, symbols)
                 pick = choices.pick(key, built.candidates, operation)
                 choices.decided(key, [operation])
                 if pick is not built.candidates[0]:
-                    built = build(operation, layouts, target, pick.name)
+                    built = build(operation, layouts, target, pick.name, ahead)
             steps.append(Step(operation, built))
         except (AssertionError, KeyError, ValueError) as error:
             raise IngotError(

@@ -11,6 +11,7 @@ from kernel import (
     Layouts,
     N,
     around,
+    asking,
     by_channel,
     drawn,
     epilogue,
@@ -175,6 +176,9 @@ def table(target: Target) -> list[Kernel]:
         *(conv(f"batch_{x}", n=N, c=5, k=lanes + 1, h=4, w=4, taps=(3, 3), x=layouts[x], y=block) for x in layouts),
         *(conv(f"heavy_{h}x{w}x{k}_{y}", h=h, w=w, k=k, c=8 * lanes, x=block, y=layouts[y], halo=h % 2, finish="heavy")
           for h, w, k in ((2, 6, 4 * lanes), (1, 6, 4 * lanes + 1), (7, 2, 2 * lanes)) for y in ("planar", "blocked")),
+        *(asking(conv(f"{w}_wide_{t}x{t}_{x}", w=w, h=5, c=lanes + 4, k=5 * lanes + 1, taps=(t, t), x=layouts[x], y=block))
+          for w in (9, 47) for t in (1, 3) for x in ("blocked", "last")),
+        *(conv(f"deep_{h}x{w}", h=h, w=w, c=132, k=4 * lanes + 3, x=block, y=block) for h, w in ((14, 15), (7, 33))),
         conv("batch_residual", n=N, k=lanes + 3, y=block, finish="residual"),
         conv("wide_as_n", w=N, h=1, c=lanes, k=2 * lanes, x=block, y=block, sizes=(1, 2, 3, 14, 31)),
         conv("all_n", n=N, h=N, w=N, k=lanes + 1, sizes=(1, 2, 5)),

@@ -42,7 +42,7 @@ class Kernel:
     formula: the elements of every tensor by name -> those of the output; under the output's own name stands what it
     held before. values: what the inputs are drawn from; with small whole numbers nothing rounds and the level is ==.
     sizes: the values of the symbol n, one run each. rows: whether all tensors that have n have it first, and
-    row i of the output comes from row i of the inputs.
+    row i of the output comes from row i of the inputs. ahead: how many bytes before their use it asks for weights.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Kernel:
     reduction: int = 1
     scale: float = 0.0
     rows: bool = False
+    ahead: int = 0
 
 
 SOME = (1, 0, 2, 3, 17)
@@ -94,6 +95,11 @@ def within(kernel: Kernel, origin: Sequence[int]) -> Kernel:
     operation = replace(kernel.operation, output=part(whole, origin, made.shape))
     layouts = {**kernel.layouts, whole: kernel.layouts[made]}
     return replace(kernel, name=f"{kernel.name}_within", operation=operation, layouts=layouts)
+
+
+def asking(kernel: Kernel) -> Kernel:
+    """The kernel that asks for weights ahead."""
+    return replace(kernel, name=f"{kernel.name}_ahead", ahead=4096)
 
 
 def loops(stem: str, shape: Sequence[IxLike | Var]) -> tuple[Var, ...]:
@@ -234,7 +240,7 @@ class Run:
 
 @cache
 def built(kernel: Kernel, target: Target) -> Built:
-    made = build(kernel.operation, kernel.layouts, target)
+    made = build(kernel.operation, kernel.layouts, target, ahead=kernel.ahead)
     verify_kernel(made.kernel)
     return made
 

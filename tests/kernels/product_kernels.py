@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from kernel import SOME, Kernel, Layouts, N, around, drawn, epilogue, loops, tensor, within
+from kernel import SOME, Kernel, Layouts, N, around, asking, drawn, epilogue, loops, tensor, within
 
 from ingot.ir.index import Var, ix, var
 from ingot.ir.nodes import Acc, Const, Op, Read, Value
@@ -138,6 +138,8 @@ def table(target: Target) -> list[Kernel]:
         *(gemm(f"steps_{k}", [2], k, 9) for k in (0, 1, 2, 3, 4, 5, 17, 64)),
         *(gemm(f"blocked_{n}_{f}", [7], 5, n, y=last, finish=f) for n in (lanes, 2 * lanes + 1) for f in ("bias", "residual", "mixed")),
         *(gemm(f"of_blocked_{k}", [7], k, 9, x=last) for k in around(lanes)),
+        *(asking(gemm(f"of_{k}_to_{n}", [50], k, n)) for k in (0, 3, 5, 16, 27, 64) for n in (1, 4 * lanes, 9 * lanes + 3)),
+        asking(gemm("of_blocked", [50], 5 * lanes + 3, 5 * lanes, x=last, y=last)),
         gemm("half", [7], 5, lanes + 3, y=half, finish="mixed"),
         *(gemm(f"heavy_{r}", [r], 5, 2 * lanes + 3, finish="heavy") for r in (1, 9)),
         gemm("heavy_batch", [N], 5, 2 * lanes + 3, finish="heavy"),

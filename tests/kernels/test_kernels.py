@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import convolution_kernels
 import elementwise_kernels
@@ -16,8 +18,12 @@ import pytest
 import recurrent_kernels
 import reduction_kernels
 import routine_kernels
-from kernel import Kernel, Library, N, built, compiled, interpreted
+from kernel import Kernel, Library, N, Run, built, compiled, interpreted
 
+from ingot.ir.interpret import _Run, interpret
+from ingot.ir.nodes import Prefetch, Stmt
+from ingot.kernels.builder import Packed
+from ingot.kernels.dense import LINE, bytes_ahead
 from ingot.kernels.select import GENERATORS
 from ingot.schedule.memory import works_in_place
 from ingot.target import TARGETS, cpu_features
@@ -149,6 +155,44 @@ def test_the_sums_before_a_heavy_epilogue_lie_in_an_array(target: str) -> None:
     ]
     assert arrays
     assert all(arrays)
+
+
+@every_target
+def test_weights_are_asked_for_once_around(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    plain = _Run.statement
+
+    def statement(self: _Run, s: Stmt) -> None:
+        if isinstance(s, Prefetch):
+            asked.append(self.index(s.index) * self.buffers[s.buffer].itemsize // LINE)
+        plain(self, s)
+
+    monkeypatch.setattr(_Run, "statement", statement)
+    seen = 0
+    for kernel in (k for table in ("convolution", "product") for k in kernels(table, target) if k.ahead):
+        made = built(kernel, TARGETS[target])
+        run = Run(kernel, {"n": 1}, kernel.values)
+        asked.clear()
+        interpret(made.kernel, run.arguments(made), run.sizes)
+        if not asked:
+            continue
+        seen += 1
+        size = next(a.data.nbytes for a in made.arguments if isinstance(a, Packed))
+        first, last = min(asked), max(asked)
+        assert first >= kernel.ahead // LINE, kernel.name
+        missing = set(range(first, last + 1)) - set(asked)
+        assert 50 * len(missing) <= last + 1 - first, (kernel.name, sorted(missing))
+        assert abs(last + 1 - first - size // LINE) <= 8, kernel.name
+        assert all(b >= a for a, b in pairwise(asked)), kernel.name
+    assert seen > 10
+
+
+def test_weights_that_stay_in_the_cache_are_not_asked_for() -> None:
+    target = TARGETS["avx512"]
+    small, large = (product_kernels.gemm(f"{k}", [4], k, 512).operation for k in (256, 512))
+    assert bytes_ahead([small], target) == 0
+    assert bytes_ahead([small, large], target) == target.l2 // 2
+    assert bytes_ahead([small, large], replace(target, l2=2 << 20)) == 0
 
 
 def test_names_are_distinct() -> None:

@@ -24,6 +24,7 @@ from ingot.ir.nodes import (
     Op,
     Pack,
     Pick,
+    Prefetch,
     Select,
     Shuffle,
     Splat,
@@ -87,6 +88,11 @@ class Printer:
             lines.append(f"{pad}const int64_t {statement.var.name} = {self.index(statement.index)};")
         elif isinstance(statement, Store):
             lines.append(f"{pad}{self.store(statement)};")
+        elif isinstance(statement, Prefetch):
+            place = f"(uintptr_t)({self.index(statement.index)}) * sizeof *{statement.buffer}"
+            lines.append(
+                f"{pad}__builtin_prefetch((const void *)((uintptr_t){statement.buffer} + {place}), 0, 2);"
+            )
         elif isinstance(statement, For):
             v = statement.var.name
             step = f"{v}++" if statement.step == 1 else f"{v} += {statement.step}"

@@ -29,6 +29,7 @@ from ingot.ir.nodes import (
     Op,
     Pack,
     Pick,
+    Prefetch,
     Select,
     Shuffle,
     Splat,
@@ -86,6 +87,8 @@ class _Run:
             self.indices[s.var.name] = self.index(s.index)
         elif isinstance(s, Store):
             self.store(s)
+        elif isinstance(s, Prefetch):
+            self.index(s.index)
         elif isinstance(s, For):
             for i in range(self.index(s.start), self.index(s.stop), s.step):
                 self.indices[s.var.name] = i

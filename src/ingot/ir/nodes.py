@@ -3,7 +3,7 @@
     value     = Const | Index | Read | Acc | Op | Cast | Select | Text     (scalar; may be written by `lower`)
               | Load | Local | Splat | Pack | Iota | Fold | Pick | Shuffle (of a kernel; may have lanes)
     statement = Let | Assign | For | If | Define | Write               (Write: of `lower`, a kernel has a Store for it)
-              | Store
+              | Store | Prefetch
     kernel    = Kernel(name, buffers, tasks, body, scratch)
 
 Types are a dtype name ("f32", "i64", "bool" …) and a number of lanes. The types of `STORED` are only stored and converted, bf16 also multiplied. A "str" is a
@@ -325,6 +325,14 @@ class Store:
 
 
 @dataclass(frozen=True)
+class Prefetch:
+    """Ask for the cache line of a buffer's element at `index`, or of the place beyond its end where that would be."""
+
+    buffer: str
+    index: Ix
+
+
+@dataclass(frozen=True)
 class Write:
     """Set the element of a tensor at a logical index, converted to the tensor's dtype from what it is computed with."""
 
@@ -363,7 +371,7 @@ class If:
     otherwise: tuple[Stmt, ...] = ()
 
 
-Stmt = Let | Assign | Store | Write | Define | For | If
+Stmt = Let | Assign | Store | Prefetch | Write | Define | For | If
 
 
 def statements(body: Iterable[Stmt]) -> Iterator[Stmt]:
@@ -385,7 +393,7 @@ def operands(s: Stmt) -> tuple[list[Value], list[Ix]]:
         return [s.value], [s.index, *([s.count] if s.count is not None else [])]
     if isinstance(s, Write):
         return [s.value], list(s.index)
-    if isinstance(s, Define):
+    if isinstance(s, Define | Prefetch):
         return [], [s.index]
     if isinstance(s, For):
         return [], [s.start, s.stop]

@@ -22,6 +22,7 @@ from ingot.ir.nodes import (
     Op,
     Pack,
     Pick,
+    Prefetch,
     Read,
     Select,
     Shuffle,
@@ -171,6 +172,9 @@ class _Kernel:
                 self.need((s.cond.dtype, s.cond.lanes) == ("bool", 1), "a condition is no scalar bool")
                 self.block(s.body, variables, local)
                 self.block(s.otherwise, variables, local)
+            elif isinstance(s, Prefetch):
+                self.index(s.index, variables, local)
+                self.need(s.buffer in self.buffers, f"{s.buffer} is not there to be read ahead")
             elif isinstance(s, Store):
                 self.store(s, variables, local)
             elif isinstance(s, Write):

@@ -32,6 +32,7 @@ from ingot.ir.nodes import (
     Op,
     Pack,
     Pick,
+    Prefetch,
     Read,
     Scratch,
     Select,
@@ -100,11 +101,13 @@ class Lane:
 
 @dataclass
 class Builder:
-    """Collects the statements of one kernel. wanted: the name of the candidate to build where there is a choice."""
+    """Collects the statements of one kernel. wanted: the name of the candidate to build where there is a choice. ahead: how
+    many bytes of weights before their use a kernel asks for them; 0 where it need not."""
 
     target: Target
     layouts: Mapping[Tensor, Layout]
     wanted: str | None = None
+    ahead: int = 0
     candidates: Sequence[Candidate[Any]] = ()
     arguments: list[Argument] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
@@ -518,7 +521,7 @@ def _inside(read: Read) -> bool:
 def _all_variables(body: Sequence[Stmt]) -> set[Var]:
     found: set[Var] = set()
     for s in body:
-        if isinstance(s, Define):
+        if isinstance(s, Define | Prefetch):
             found |= s.index.variables()
         elif isinstance(s, For):
             found |= s.start.variables() | s.stop.variables() | _all_variables(s.body)

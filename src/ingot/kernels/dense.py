@@ -7,8 +7,9 @@ bf16 a step takes a pair of neighbouring channels, of which there is an even num
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -23,23 +24,31 @@ from ingot.ir.nodes import (
     Local,
     Op,
     Pack,
+    Prefetch,
     Splat,
     Store,
     Value,
     computed,
     reindex,
 )
-from ingot.ir.program import Dense
+from ingot.ir.program import Dense, Operation
 from ingot.kernels.builder import Builder, Built, Lane, Packed
 from ingot.kernels.choice import Candidate
 from ingot.kernels.elementwise import value_cost
-from ingot.kernels.tiles import Run, Tile, cut, rank
+from ingot.kernels.tiles import DEEP, Run, Tile, cut, rank
 from ingot.schedule.layout import Layout, natural_block
+from ingot.target import Target
 
 HEAVY = 12.0
 """Cycles of an epilogue whose constants take the place of sums in the registers."""
 LONG_ROW = 32
 """Positions of a row that make walking all weights for it worth while."""
+LARGE_MAP = 14
+"""Rows, and positions of each, that threads share evenly enough."""
+STRETCH = 16
+"""Products of a sum between two requests for weights."""
+LINE = 64
+"""Bytes of a cache line."""
 
 
 @dataclass
@@ -51,6 +60,39 @@ class _Plan:
     column: int | None
     outer: list[int]
     rows_first: bool
+
+
+@dataclass
+class _Share:
+    """The weights that one tile asks for, from element `start` on: a panel's elements, of which each of `tiles` takes as
+    many. line: elements of a cache line."""
+
+    builder: Builder
+    weights: str
+    start: Ix
+    panel: int
+    tiles: int
+    line: int
+
+    def _lines(self, elements: int) -> int:
+        return -(-elements // (self.tiles * self.line))
+
+    def at_once(self) -> bool:
+        """Whether they are too few to be asked for between the products."""
+        return self._lines(self.panel) <= 4
+
+    def ask(self, width: int, k: Ix, count: int) -> None:
+        """Asks for the share that goes with products k to k + count of `width` elements each."""
+        first = ix(self.builder.define(self.start + k * width // self.tiles))
+        for i in range(self._lines(count * width)):
+            self.builder.emit(Prefetch(self.weights, first + i * self.line))
+
+
+def bytes_ahead(operations: Iterable[Operation], target: Target) -> int:
+    """How long before their use, in bytes, a program's kernels ask for weights, which are stored in the order of use: half
+    of the second cache, or 0 where it holds them all."""
+    total = sum(o.weight.nbytes for o in operations if isinstance(o, Dense))
+    return target.l2 // 2 if total > target.l2 else 0
 
 
 def build_dense(builder: Builder, operation: Dense) -> Built:
@@ -67,12 +109,33 @@ def build_dense(builder: Builder, operation: Dense) -> Built:
     mapping = {axes[a]: ix(v) for a, v in outer_vars.items()}
     down = cut(output.shape[plan.row], plan.tile.rows) if plan.row is not None else [Run(ix(0), ix(1), 1)]
     row_tiles = sum((r.count for r in down), ix(0))
+    across = [Run(ix(0), ix(1), 1)]
+    if plan.column is not None:
+        across = cut(output.shape[plan.column], plan.tile.columns)
+    row_length = sum((r.count for r in across), ix(0))
+    tiles = row_tiles * row_length
     row = builder.fresh_var(row_tiles)
     loops = [(v, output.shape[a]) for a, v in outer_vars.items()]
     position_loops = [(panel, ix(panels)), (row, row_tiles)]
     if plan.rows_first:
         position_loops.reverse()
     task, tasks = builder.tasks([*loops, *position_loops])
+
+    def share(vectors: int, base: Ix, before: Ix) -> _Share | None:
+        """Of the tile that has so many before it in its row and panel. None where fewer than three share a panel, as reading
+        that takes the time then; and in Winograd's products, which walk their weights for each group of tiles.
+        """
+        unused = not builder.ahead or operation.batched is not None
+        if unused or not tiles.is_const or tiles.value < 3:
+            return None
+        item = operation.weight.itemsize
+        size, far = steps * vectors * plan.lanes, builder.ahead // item
+        if plan.rows_first:
+            whole = steps * plan.vectors * plan.lanes
+            start = (ix(row) * whole + base) // row_tiles + before * size // tiles + max(whole, far)
+        else:
+            start = base + (ix(row) * row_length + before) * size // tiles + max(size, far)
+        return _Share(builder, weights, start, size, tiles.value, LINE // item)
 
     def for_vectors(vectors: int, base: Ix) -> None:
         first = ix(0)
@@ -91,11 +154,7 @@ def build_dense(builder: Builder, operation: Dense) -> Built:
     def rows_at(run: Run, index: Ix, vectors: int, base: Ix) -> None:
         start = run.start + index * run.size
         top = ix(builder.define(start, output.shape[plan.row])) if plan.row is not None else ix(0)
-        across = (
-            cut(output.shape[plan.column], plan.tile.columns)
-            if plan.column is not None
-            else [Run(ix(0), ix(1), 1)]
-        )
+        before = ix(0)
         for columns in across:
             if columns.count.is_const and columns.count.value == 0:
                 continue
@@ -115,7 +174,9 @@ def build_dense(builder: Builder, operation: Dense) -> Built:
                     vectors,
                     base,
                     ix(panel),
+                    share(vectors, base, before + ix(i)),
                 )
+            before = before + columns.count
 
     main_base = ix(panel) * (plan.tile.vectors * plan.lanes * steps)
     if operation.batched is not None:
@@ -152,7 +213,8 @@ def _plans(builder: Builder, operation: Dense) -> list[Candidate[_Plan]]:
     if column is not None and row is not None and output.shape[column] == one and output.shape[row] != one:
         row, column = column, row
     outer = [a for a in range(output.rank) if a not in (feature, row, column)]
-    rows_first = _rows_first(builder, operation, output.shape[column] if column is not None else one)
+    height, width = (output.shape[a] if a is not None else one for a in (row, column))
+    rows_first = _rows_first(builder, operation, height, width)
     groups = operation.weight.shape[0] if operation.batched is not None else 1
     steps = operation.weight.nbytes // (4 * groups * features)
     candidates: dict[str, Candidate[_Plan]] = {}
@@ -226,16 +288,19 @@ def _pack(weight: np.ndarray, groups: int, plan: _Plan) -> np.ndarray:
     return np.concatenate(panels, axis=1).reshape(-1)
 
 
-def _rows_first(builder: Builder, operation: Dense, width: Ix) -> bool:
+def _rows_first(builder: Builder, operation: Dense, height: Ix, width: Ix) -> bool:
     """Whether to keep a row of positions and walk the panels: where the second cache holds the weights and either x
-    overflows it or a row is so long that walking the weights for each takes no time. Threads then share the rows, and
-    most of what one reads it has written itself.
+    overflows it or walking the weights for each row takes no time, as rows are long or the weights come from there for
+    each tile anyway. Threads then share the rows, and most of what one reads it has written itself or reads alone.
     """
     l2 = builder.target.l2
     if operation.weight.nbytes >= l2 * 0.5:
         return False
-    if operation.batched is None and width.is_const and width.value >= LONG_ROW:
-        return True
+    if operation.batched is None and width.is_const:
+        deep = int(np.prod(operation.weight.shape[:-1])) >= DEEP
+        large = height.is_const and min(height.value, width.value) >= LARGE_MAP
+        if width.value >= LONG_ROW or (deep and large):
+            return True
     size = product(operation.x.shape[1:])
     return size.is_const and size.value * DTYPES[operation.x.dtype].itemsize > l2 * 0.6
 
@@ -253,6 +318,7 @@ def _tile(
     vectors: int,
     base: Ix,
     panel: Ix,
+    share: _Share | None,
 ) -> None:
     """All products of one register tile, then its epilogue."""
     axes, lanes = operation.axes, plan.lanes
@@ -282,11 +348,18 @@ def _tile(
     def load(flat: Ix, count: int = 1) -> Value:
         return Load(x_buffer, flat, x_dtype, count)
 
+    ask = None
+    if share is not None and share.at_once():
+        share.ask(share.panel, ix(0), 1)
+    elif share is not None:
+        ask = partial(share.ask, vectors * lanes)
+
     _reduction(
         builder,
         operation,
         lambda inner: [source(at, inner) for at in maps],
         lambda flats, k: step(builder, load, flats, weights, base, k, accs, vectors, lanes),
+        ask,
     )
     spread = builder.fresh_var(lanes)
     features = operation.weight.shape[-1]
@@ -377,8 +450,10 @@ def _reduction(
     operation: Dense,
     source: Callable[[dict[Var, Ix]], list[Ix]],
     step: Callable[[Sequence[Ix], Ix], None],
+    ask: Callable[[Ix, int], None] | None,
 ) -> None:
-    """Loops over taps and channels; inside, step gets every position's offset and the number of the product.
+    """Loops over taps and channels; inside, step gets every position's offset and the number of the product. ask, if any, is
+    called before stretches of products, with the first one's number and how many there are.
 
     Of a pair of channels step gets the offsets of the first for every position, then those of the second.
     """
@@ -391,9 +466,9 @@ def _reduction(
     if block is None:
         loops.append(([channel], channel.extent))
         _merge_taps(loops, probe)
-        _loops(builder, loops, source, step, {}, ix(0), None, width)
+        _loops(builder, loops, source, step, ask, {}, ix(0), None, width)
     else:
-        _loops(builder, loops, source, step, {}, ix(0), (channel, max(block, width)), width)
+        _loops(builder, loops, source, step, ask, {}, ix(0), (channel, max(block, width)), width)
 
 
 def _affine_block(
@@ -428,6 +503,7 @@ def _loops(
     loops: list[tuple[list[Var], Ix]],
     source: Callable[[dict[Var, Ix]], list[Ix]],
     step: Callable[[Sequence[Ix], Ix], None],
+    ask: Callable[[Ix, int], None] | None,
     inner: dict[Var, Ix],
     k: Ix,
     blocked: tuple[Var, int] | None,
@@ -442,14 +518,12 @@ def _loops(
         extent = channel.extent
         assert extent is not None
         with builder.loop(extent.ceildiv(block), stop=extent // block, unroll=1) as q:
-            _innermost(
-                builder, source, step, inner, k + ix(q) * block, [channel], ix(q) * block, ix(block), width
-            )
+            at = ix(q) * block
+            _innermost(builder, source, step, ask, inner, k + at, [channel], at, ix(block), width)
         left = extent - extent // block * block
         if left != ix(0):
-            _innermost(
-                builder, source, step, inner, k + (extent - left), [channel], extent - left, left, width
-            )
+            at = extent - left
+            _innermost(builder, source, step, ask, inner, k + at, [channel], at, left, width)
         return
     (variables, extent), *rest = loops
     deeper = product(e for _, e in rest)
@@ -457,11 +531,11 @@ def _loops(
         assert blocked[0].extent is not None
         deeper = deeper * blocked[0].extent
     if not rest and blocked is None:
-        _innermost(builder, source, step, inner, k, variables, ix(0), extent, width)
+        _innermost(builder, source, step, ask, inner, k, variables, ix(0), extent, width)
         return
     with builder.loop(extent, unroll=1) as i:
-        at = {**inner, **_spread(variables, ix(i))}
-        _loops(builder, rest, source, step, at, k + ix(i) * deeper, blocked, width)
+        here = {**inner, **_spread(variables, ix(i))}
+        _loops(builder, rest, source, step, ask, here, k + ix(i) * deeper, blocked, width)
 
 
 def _spread(variables: list[Var], at: Ix) -> dict[Var, Ix]:
@@ -478,6 +552,7 @@ def _innermost(
     builder: Builder,
     source: Callable[[dict[Var, Ix]], list[Ix]],
     step: Callable[[Sequence[Ix], Ix], None],
+    ask: Callable[[Ix, int], None] | None,
     inner: dict[Var, Ix],
     k: Ix,
     variables: list[Var],
@@ -513,6 +588,15 @@ def _innermost(
         step(flats, ix(k_base) + at)
 
     unroll = 4 if len(flats) < 8 else 2
+    if ask is not None and extent.is_const and extent.value > STRETCH and extent.value % STRETCH == 0:
+        stretch = STRETCH // width
+        with builder.loop(extent // STRETCH, unroll=1) as q:
+            ask(ix(k_base) + ix(q) * STRETCH, STRETCH)
+            with builder.loop(stretch, unroll=unroll) as i:
+                steps(ix(q) * stretch + ix(i))
+        return
+    if ask is not None and extent.is_const:
+        ask(ix(k_base), extent.value)
     if extent.is_const and extent.value <= 4 * width:
         for number in range(extent.value // width):
             steps(ix(number))

@@ -50,13 +50,18 @@ GENERATORS: dict[type[Operation], Callable[..., Built]] = {
 
 
 def build(
-    operation: Operation, layouts: Mapping[Tensor, Layout], target: Target, wanted: str | None = None
+    operation: Operation,
+    layouts: Mapping[Tensor, Layout],
+    target: Target,
+    wanted: str | None = None,
+    ahead: int = 0,
 ) -> Built:
     """The kernel of an operation in the chosen layouts; one without tasks where what it computes has no elements.
 
-    wanted: the name of a candidate, where the generator has several; by default their first.
+    wanted: the name of a candidate, where the generator has several; by default their first. ahead: how many bytes before
+    their use weights are asked for, as `bytes_ahead` says of the program.
     """
-    builder = Builder(target, layouts, wanted)
+    builder = Builder(target, layouts, wanted, ahead)
     if isinstance(operation, Measure):
         return builder.finish("measure", builder.fresh_var(0), ix(0), 0.0)
     results = operation.writes() if isinstance(operation, Recurrent | Routine) else [operation.output]
