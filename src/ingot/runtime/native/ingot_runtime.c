@@ -44,7 +44,7 @@ enum {
     PUT_ASIDE_NS = 200000,
     TRIAL_RUNS = 4,
     TRIAL_EVERY = 512,
-    TRIAL_EVERY_REDUCED = 128,
+    TRIAL_REDUCED_NS = 250000000,
     TRIAL_CHECK = 16,
     TRIAL_SLOW = 3,
     TRIAL_NS = 10000000,
@@ -63,15 +63,15 @@ struct ingot_model {
 
 /* How many of its threads a context runs on: `threads >> level`. A trial runs TRIAL_RUNS on the present level and on each
  * other, down to one thread, and the fastest stays, or one of fewer threads that is nearly as fast: processors may lie so
- * far apart that a small model loses by a second one. The next trial comes after TRIAL_EVERY runs, earlier where not all
- * threads are used, or when some runs take a quarter longer, as a virtual machine may move its processors. Runs longer
- * than TRIAL_NS try nothing else.
+ * far apart that a small model loses by a second one. The next trial comes after TRIAL_EVERY runs, where not all threads
+ * are used after TRIAL_REDUCED_NS, or when some runs take a quarter longer, as a virtual machine may move its
+ * processors. Runs on all threads that are longer than TRIAL_NS try nothing else.
  * from: the level before the trial; chosen: the best of it so far, and best: nanoseconds of its fastest run; least: of
- * the fastest run at `level`. */
+ * the fastest run at `level`; since: when it was settled. */
 typedef struct ingot_trial {
     bool settled;
     int32_t runs, level, from, chosen, slow;
-    int64_t least, best;
+    int64_t least, best, since;
 } ingot_trial;
 
 /* bound: the symbols of the last bind; live: what run sees and may change; scratch: symbols of a bind under way. */
@@ -648,13 +648,14 @@ static bool trial_times(const ingot_trial *trial) {
     return !trial->settled || trial->slow || trial->runs % TRIAL_CHECK == 0;
 }
 
-/* After a run, which took `ns`, or 0 where it was not to be timed. A level that is clearly slower is given up early. */
-static void trial_ran(ingot_trial *trial, int32_t threads, int64_t ns) {
+/* After a run from `start`, 0 where it was not to be timed, to `end`. A level that is clearly slower is given up early. */
+static void trial_ran(ingot_trial *trial, int32_t threads, int64_t start, int64_t end) {
+    const int64_t ns = end - start;
     trial->runs++;
     if (trial->settled) {
-        if (ns) trial->slow = ns > trial->best + trial->best / 4 ? trial->slow + 1 : 0;
-        if (trial->slow == TRIAL_SLOW || trial->runs == (trial->level ? TRIAL_EVERY_REDUCED : TRIAL_EVERY))
-            *trial = (ingot_trial){.level = trial->level, .from = trial->level};
+        if (start) trial->slow = ns > trial->best + trial->best / 4 ? trial->slow + 1 : 0;
+        const bool due = trial->level ? start && end - trial->since > TRIAL_REDUCED_NS : trial->runs == TRIAL_EVERY;
+        if (trial->slow == TRIAL_SLOW || due) *trial = (ingot_trial){.level = trial->level, .from = trial->level};
         return;
     }
     if (trial->runs == 1 || ns < trial->least) trial->least = ns;
@@ -669,8 +670,10 @@ static void trial_ran(ingot_trial *trial, int32_t threads, int64_t ns) {
     trial->runs = 0;
     trial->level = first ? 0 : trial->level + 1;
     if (trial->level == trial->from) trial->level++;
-    trial->settled = threads >> trial->level == 0 || trial->best > TRIAL_NS;
-    if (trial->settled) trial->level = trial->chosen;
+    trial->settled = threads >> trial->level == 0 || (trial->from == 0 && trial->best > TRIAL_NS);
+    if (!trial->settled) return;
+    trial->level = trial->chosen;
+    trial->since = end;
 }
 
 static int32_t run_bound(ingot_context *context, void *const *inputs, void *const *outputs) {
@@ -682,7 +685,7 @@ static int32_t run_bound(ingot_context *context, void *const *inputs, void *cons
     stop_reason = NULL;
     const int64_t start = context->threads > 1 && trial_times(trial) ? now_ns() : 0;
     const int32_t status = desc->run(&frame);
-    if (context->threads > 1) trial_ran(trial, context->threads, start ? now_ns() - start : 0);
+    if (context->threads > 1) trial_ran(trial, context->threads, start, start ? now_ns() : 0);
     if (status != INGOT_OK)
         return fail(status, "%s stopped while running: %s", desc->name,
                     stop_reason ? stop_reason : ingot_status_name(status));
