@@ -63,40 +63,54 @@ static void test_pool_of_a_parent(void) {
     CHECK(pool_get() != pool && atomic_load(&pool_get()->workers) == 2);
 }
 
+static int64_t clock_ns = 1;
+
+/* A run of `ns`, after a pause. */
+static void ran(ingot_trial *trial, int64_t ns, int64_t pause) {
+    const int64_t start = clock_ns += pause;
+    clock_ns += ns;
+    const bool timed = trial_times(trial);
+    trial_ran(trial, 4, timed ? start : 0, timed ? clock_ns : 0);
+}
+
 /* The level that a trial on four threads settles for, where a run at level i takes ns[i], and the first of a level longer;
  * `runs` are those it took. */
 static int32_t settle(ingot_trial *trial, const int64_t ns[3], int32_t *runs) {
     for (*runs = 0; !trial->settled; ++*runs) {
         CHECK(trial->level >= 0 && trial->level < 3);
-        trial_ran(trial, 4, ns[trial->level] + (trial->runs ? 0 : 1000000));
+        ran(trial, ns[trial->level] + (trial->runs ? 0 : 1000000), 0);
     }
     return trial->level;
 }
 
-/* How many runs of `ns` pass until the next trial. */
-static int32_t wait_for_trial(ingot_trial *trial, int64_t ns) {
+/* How many runs of `ns`, each after a pause, pass until the next trial. */
+static int32_t wait_for_trial(ingot_trial *trial, int64_t ns, int64_t pause) {
     int32_t runs = 0;
-    for (; trial->settled; runs++) trial_ran(trial, 4, trial_times(trial) ? ns : 0);
+    for (; trial->settled; runs++) ran(trial, ns, pause);
     return runs;
 }
 
 static void test_trial(void) {
     const int64_t most[] = {100, 150, 250}, middle[] = {120, 100, 170}, one[] = {98, 102, 101}, equal[] = {98, 150, 100};
-    const int64_t large[] = {TRIAL_NS + 1, 1, 1};
+    const int64_t large[] = {TRIAL_NS + 1, 1, 1}, again[] = {TRIAL_NS + 1, 2 * TRIAL_NS, 3 * TRIAL_NS};
+    const int64_t pause = TRIAL_REDUCED_NS / 100;
     ingot_trial trial = {0};
     int32_t runs;
     CHECK(settle(&trial, most, &runs) == 0 && runs == TRIAL_RUNS + 2 * 2);
-    CHECK(wait_for_trial(&trial, 120) == TRIAL_EVERY && trial.level == 0);
+    CHECK(wait_for_trial(&trial, 120, pause) == TRIAL_EVERY && trial.level == 0);
     CHECK(settle(&trial, one, &runs) == 2 && runs == 3 * TRIAL_RUNS);
-    CHECK(wait_for_trial(&trial, 120) == TRIAL_EVERY_REDUCED && trial.level == 2);
+    runs = wait_for_trial(&trial, 120, pause);
+    CHECK(runs >= 100 && runs < 100 + TRIAL_CHECK + 1 && trial.level == 2);
     CHECK(settle(&trial, one, &runs) == 2 && runs == 3 * TRIAL_RUNS);
-    CHECK(wait_for_trial(&trial, 200) == TRIAL_SLOW && trial.level == 2);
+    CHECK(wait_for_trial(&trial, 200, 0) == TRIAL_SLOW && trial.level == 2);
     CHECK(settle(&trial, equal, &runs) == 2 && runs == 2 * TRIAL_RUNS + 2);
-    CHECK(wait_for_trial(&trial, 200) == TRIAL_SLOW && trial.level == 2);
+    CHECK(wait_for_trial(&trial, 200, 0) == TRIAL_SLOW && trial.level == 2);
     CHECK(settle(&trial, most, &runs) == 0 && runs == 2 * TRIAL_RUNS + 2);
-    trial_ran(&trial, 4, 200);
-    trial_ran(&trial, 4, 110);
+    ran(&trial, 200, 0);
+    ran(&trial, 110, 0);
     CHECK(trial.settled && !trial_times(&trial));
+    trial = (ingot_trial){.level = 2, .from = 2};
+    CHECK(settle(&trial, again, &runs) == 0);
     trial = (ingot_trial){0};
     CHECK(settle(&trial, middle, &runs) == 1);
     trial = (ingot_trial){0};
