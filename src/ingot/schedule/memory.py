@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ingot.ir.bounds import most
@@ -22,6 +22,10 @@ from ingot.ir.program import (
 from ingot.schedule.layout import Layout
 
 ALIGN = 64
+ROUNDS = 32
+"""How often an order of tensors is changed for a smaller arena."""
+WORK = 2_000_000
+"""Pairs of tensors that changing one order may look at."""
 
 
 @dataclass
@@ -189,23 +193,47 @@ def _by_unit(lives: list[Life], values: Mapping[str, int]) -> Placed:
             placed, size = _slots(members)
         else:
             scale = Ix(((unit, 1),))
-            numbers, top = min(
-                (_fit(members, unit, order) for order in _ORDERS), key=lambda fitted: fitted[1]
-            )
+            numbers, top = _best(members, unit)
             placed, size = {tensor: scale * at for tensor, at in numbers.items()}, scale * top
         offsets |= {tensor: base + at for tensor, at in placed.items()}
         base = base + size
     return offsets, base
 
 
-def _fit(
-    lives: list[Life], unit: Monomial, order: Callable[[Life], tuple[int, int]]
-) -> tuple[dict[Tensor, int], int]:
+def _best(lives: list[Life], unit: Monomial) -> tuple[dict[Tensor, int], int]:
+    """The lowest of several orders; where none reaches the bound, what lies highest goes first, and so on."""
+    sizes = [(life, _count(life, unit)) for life in lives]
+    bound = max(sum(n for x, n in sizes if x.first <= t <= x.last) for t in {life.first for life in lives})
+    rounds = max(1, min(ROUNDS, WORK // len(lives) ** 2))
+    best: tuple[dict[Tensor, int], int] | None = None
+    for key in _ORDERS:
+        order = sorted(lives, key=key)
+        for _ in range(rounds):
+            offsets, top = _fit(order, unit)
+            if best is None or top < best[1]:
+                best = offsets, top
+            if top == bound:
+                return best
+            highest = next(x for x in order if offsets[x.tensors[0]] + _count(x, unit) == top)
+            if highest is order[0]:
+                break
+            order.remove(highest)
+            order.insert(0, highest)
+    assert best is not None
+    return best
+
+
+def _count(life: Life, unit: Monomial) -> int:
+    """Its bytes, in multiples of the unit."""
+    return dict(life.bytes.terms).get(unit, 0)
+
+
+def _fit(order: Sequence[Life], unit: Monomial) -> tuple[dict[Tensor, int], int]:
     """Each in turn at the lowest offset free during its life; all in multiples of the unit."""
     placed: list[tuple[int, int, Life]] = []
     top = 0
-    for life in sorted(lives, key=order):
-        size = dict(life.bytes.terms).get(unit, 0)
+    for life in order:
+        size = _count(life, unit)
         busy = sorted((at, end) for at, end, x in placed if x.first <= life.last and life.first <= x.last)
         offset = 0
         for start, end in busy:
