@@ -36,7 +36,7 @@ def test_what_lives_together_lies_apart(seed: int, count: int) -> None:
         apart = x.last < y.first or y.last < x.first
         assert apart or end <= other or other_end <= at
     assert top == max(end for _, end, _ in spans)
-    assert _lower_bound(lives) <= top <= plainly(lives)
+    assert _lower_bound(lives, [x.size for x in lives]) <= top <= plainly(lives)
 
 
 def test_changed_orders_come_nearer_to_the_bound() -> None:
@@ -45,7 +45,7 @@ def test_changed_orders_come_nearer_to_the_bound() -> None:
         lives = lives_of(seed, 40)
         plain += plainly(lives)
         best += _best(lives, ())[1]
-        bound += _lower_bound(lives)
+        bound += _lower_bound(lives, [x.size for x in lives])
     assert best - bound < (plain - bound) / 2
 
 

@@ -29,8 +29,8 @@ from ingot.ir.program import Program, Tensor
 from ingot.ir.show import show_program
 from ingot.ir.verify import verify
 from ingot.ir.work import macs
+from ingot.kernels.ahead import bytes_ahead
 from ingot.kernels.choice import LAYOUTS, Candidate, Choices
-from ingot.kernels.dense import bytes_ahead
 from ingot.kernels.layout_cost import LayoutCost
 from ingot.kernels.operands import rearrange
 from ingot.kernels.select import build

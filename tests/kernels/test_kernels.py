@@ -22,8 +22,8 @@ from kernel import Kernel, Library, N, Run, built, compiled, interpreted
 
 from ingot.ir.interpret import _Run, interpret
 from ingot.ir.nodes import Prefetch, Stmt
+from ingot.kernels.ahead import LINE, bytes_ahead
 from ingot.kernels.builder import Packed
-from ingot.kernels.dense import LINE, bytes_ahead
 from ingot.kernels.select import GENERATORS
 from ingot.schedule.memory import works_in_place
 from ingot.target import TARGETS, cpu_features
@@ -180,6 +180,7 @@ def test_weights_are_asked_for_once_around(target: str, monkeypatch: pytest.Monk
         size = next(a.data.nbytes for a in made.arguments if isinstance(a, Packed))
         first, last = min(asked), max(asked)
         assert first >= kernel.ahead // LINE, kernel.name
+        # Shares begin at whole elements, so a line between two may be missed; a narrower last panel asks from nearer on.
         missing = set(range(first, last + 1)) - set(asked)
         assert 50 * len(missing) <= last + 1 - first, (kernel.name, sorted(missing))
         assert abs(last + 1 - first - size // LINE) <= 8, kernel.name

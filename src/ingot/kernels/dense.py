@@ -7,7 +7,7 @@ bf16 a step takes a pair of neighbouring channels, of which there is an even num
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -24,20 +24,19 @@ from ingot.ir.nodes import (
     Local,
     Op,
     Pack,
-    Prefetch,
     Splat,
     Store,
     Value,
     computed,
     reindex,
 )
-from ingot.ir.program import Dense, Operation
+from ingot.ir.program import Dense
+from ingot.kernels.ahead import LINE, STRETCH, Share
 from ingot.kernels.builder import Builder, Built, Lane, Packed
 from ingot.kernels.choice import Candidate
 from ingot.kernels.elementwise import value_cost
 from ingot.kernels.tiles import DEEP, Run, Tile, cut, rank
 from ingot.schedule.layout import Layout, natural_block
-from ingot.target import Target
 
 HEAVY = 12.0
 """Cycles of an epilogue whose constants take the place of sums in the registers."""
@@ -45,10 +44,6 @@ LONG_ROW = 32
 """Positions of a row that make walking all weights for it worth while."""
 LARGE_MAP = 14
 """Rows, and positions of each, that threads share evenly enough."""
-STRETCH = 16
-"""Products of a sum between two requests for weights."""
-LINE = 64
-"""Bytes of a cache line."""
 
 
 @dataclass
@@ -60,39 +55,6 @@ class _Plan:
     column: int | None
     outer: list[int]
     rows_first: bool
-
-
-@dataclass
-class _Share:
-    """The weights that one tile asks for, from element `start` on: a panel's elements, of which each of `tiles` takes as
-    many. line: elements of a cache line."""
-
-    builder: Builder
-    weights: str
-    start: Ix
-    panel: int
-    tiles: int
-    line: int
-
-    def _lines(self, elements: int) -> int:
-        return -(-elements // (self.tiles * self.line))
-
-    def at_once(self) -> bool:
-        """Whether they are too few to be asked for between the products."""
-        return self._lines(self.panel) <= 4
-
-    def ask(self, width: int, k: Ix, count: int) -> None:
-        """Asks for the share that goes with products k to k + count of `width` elements each."""
-        first = ix(self.builder.define(self.start + k * width // self.tiles))
-        for i in range(self._lines(count * width)):
-            self.builder.emit(Prefetch(self.weights, first + i * self.line))
-
-
-def bytes_ahead(operations: Iterable[Operation], target: Target) -> int:
-    """How long before their use, in bytes, a program's kernels ask for weights, which are stored in the order of use: half
-    of the second cache, or 0 where it holds them all."""
-    total = sum(o.weight.nbytes for o in operations if isinstance(o, Dense))
-    return target.l2 // 2 if total > target.l2 else 0
 
 
 def build_dense(builder: Builder, operation: Dense) -> Built:
@@ -121,7 +83,7 @@ def build_dense(builder: Builder, operation: Dense) -> Built:
         position_loops.reverse()
     task, tasks = builder.tasks([*loops, *position_loops])
 
-    def share(vectors: int, base: Ix, before: Ix) -> _Share | None:
+    def share(vectors: int, base: Ix, before: Ix) -> Share | None:
         """Of the tile that has so many before it in its row and panel. None where fewer than three share a panel, as reading
         that takes the time then; and in Winograd's products, which walk their weights for each group of tiles.
         """
@@ -135,7 +97,7 @@ def build_dense(builder: Builder, operation: Dense) -> Built:
             start = (ix(row) * whole + base) // row_tiles + before * size // tiles + max(whole, far)
         else:
             start = base + (ix(row) * row_length + before) * size // tiles + max(size, far)
-        return _Share(builder, weights, start, size, tiles.value, LINE // item)
+        return Share(builder, weights, start, size, tiles.value, LINE // item)
 
     def for_vectors(vectors: int, base: Ix) -> None:
         first = ix(0)
@@ -318,7 +280,7 @@ def _tile(
     vectors: int,
     base: Ix,
     panel: Ix,
-    share: _Share | None,
+    share: Share | None,
 ) -> None:
     """All products of one register tile, then its epilogue."""
     axes, lanes = operation.axes, plan.lanes

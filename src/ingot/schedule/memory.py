@@ -67,7 +67,9 @@ def plan(program: Program, layouts: Mapping[Tensor, Layout]) -> Plan:
     if any(not life.bytes.is_const for life in lives):
         candidates.append(_slots(lives))
     offsets, size = min(candidates, key=lambda placed: evaluate(placed[1], values))
-    return Plan(offsets, size, values, _lower_bound(lives), evaluate(size, values), lives)
+    return Plan(
+        offsets, size, values, _lower_bound(lives, [x.size for x in lives]), evaluate(size, values), lives
+    )
 
 
 def typical_values(program: Program) -> dict[str, int]:
@@ -166,9 +168,11 @@ def _aligned(size: Ix) -> Ix:
     return size.ceildiv(ALIGN) * ALIGN
 
 
-def _lower_bound(lives: list[Life]) -> int:
+def _lower_bound(lives: list[Life], sizes: Sequence[int]) -> int:
+    """The most that lives at once, of lives of such sizes."""
+    sized = list(zip(lives, sizes, strict=True))
     moments = {life.first for life in lives}
-    return max((sum(x.size for x in lives if x.first <= t <= x.last) for t in moments), default=0)
+    return max((sum(n for x, n in sized if x.first <= t <= x.last) for t in moments), default=0)
 
 
 _ORDERS: tuple[Callable[[Life], tuple[int, int]], ...] = (
@@ -202,8 +206,7 @@ def _by_unit(lives: list[Life], values: Mapping[str, int]) -> Placed:
 
 def _best(lives: list[Life], unit: Monomial) -> tuple[dict[Tensor, int], int]:
     """The lowest of several orders; where none reaches the bound, what lies highest goes first, and so on."""
-    sizes = [(life, _count(life, unit)) for life in lives]
-    bound = max(sum(n for x, n in sizes if x.first <= t <= x.last) for t in {life.first for life in lives})
+    bound = _lower_bound(lives, [_count(life, unit) for life in lives])
     rounds = max(1, min(ROUNDS, WORK // len(lives) ** 2))
     best: tuple[dict[Tensor, int], int] | None = None
     for key in _ORDERS:
